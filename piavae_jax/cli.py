@@ -1,0 +1,112 @@
+"""What the command lines in `bin/` share: the console and the way errors leave the process."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from piavae_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
+    from absl import flags
+
+    from piavae_jax.config import ExperimentConfig
+
+console = Console()
+error_console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main` and end the process: status 0, 2 with one line for a `UserError`, 130 for Ctrl-C."""
+    try:
+        main()
+    except UserError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        error_console.print("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def fail(message: str) -> None:
+    """Print one line and end the process with status 2."""
+    error_console.print("[bold red]error:[/]", end=" ")
+    error_console.print(message, markup=False)
+    sys.exit(EXIT_USER_ERROR)
+
+
+def frame_table(frame: "pl.DataFrame", *, title: str) -> Table:
+    """A data frame as a table for the console."""
+    table = Table(title=title)
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", no_wrap=True)
+    for row in frame.iter_rows():
+        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row))
+    return table
+
+
+def run_with_flags(main: Callable[[], None], *, usage: str) -> None:
+    """Parse absl flags, `--config` among them, and `run` the command; a flag that is wrong ends with status 2."""
+    from absl import flags
+
+    def parse_and_run() -> None:
+        if "--help" in sys.argv[1:] or "-h" in sys.argv[1:]:
+            console.print(usage, markup=False, highlight=False)
+            return
+        _parse(flags.FLAGS)
+        main()
+
+    run(parse_and_run)
+
+
+def _parse(parser: "flags.FlagValues") -> None:
+    from absl import flags
+
+    try:
+        rest = parser(sys.argv)[1:]
+    except flags.Error as error:
+        raise UserError(f"{error}; see --help") from error
+    except (KeyError, AttributeError) as error:
+        # ml_collections raises these, quoted, for an override of a field that the config does not have.
+        raise UserError(f"{error.args[0]}; the fields and what they mean are in piavae_jax/config.py") from error
+    except Exception as error:  # the user's config file is Python, and raises what it likes
+        raise _config_error(error) from error
+    if rest:
+        raise UserError(f"unexpected argument {rest[0]!r}; flags start with --, such as --config=configs/ml1m.py")
+
+
+def _config_error(error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [""])[0]
+    return UserError(f"--config cannot be loaded: {type(error).__name__}: {reason}; pass a file of configs/")
+
+
+def config_value(flag: "flags.FlagHolder[Any]") -> "ExperimentConfig":
+    """The experiment that `--config` names.
+
+    Raises:
+      UserError: there is none, the file cannot be loaded, or it returns something else.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    from piavae_jax.config import ExperimentConfig
+
+    config = flag.value
+    if config is None:
+        raise UserError("--config is missing; pass an experiment, such as --config=configs/ml1m.py")
+    file = config_flags.get_config_filename(flags.FLAGS[flag.name])
+    if not Path(file).is_file():
+        raise UserError(f"--config must name a file, got {file!r}; the experiments are in configs/")
+    try:
+        getattr(config, "name", None)  # where the file failed to load, ml_collections raises its error here
+    except Exception as error:  # whatever the user's file raised
+        raise _config_error(error) from error
+    if not isinstance(config, ExperimentConfig):
+        raise UserError(f"--config must return a piavae_jax ExperimentConfig, got {type(config).__name__}")
+    return config

@@ -1,0 +1,183 @@
+"""What an experiment is made of: typed values, checked once, without I/O."""
+
+import dataclasses
+import math
+from typing import Any
+
+from piavae_jax.errors import UserError
+
+ANCHOR_FORMS = ("closed", "sampled")
+OPTIMIZERS = ("adam", "sgd")
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """Where the interactions are."""
+
+    path: str = ""
+    """Folder of a prepared data set, made by `bin/prepare.py`."""
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """Multi-VAE: I - hidden - (2 x latent_dim) - reversed hidden - I."""
+
+    hidden: tuple[int, ...] = (600,)
+    """Sizes of the encoder's hidden layers, mirrored by the decoder."""
+    latent_dim: int = 200
+    """D."""
+    keep_prob: float = 0.5
+    """Probability that the mask keeps an interaction; 1 trains without masking."""
+
+
+@dataclasses.dataclass
+class KLConfig:
+    """beta = min(cap, updates / total_steps)."""
+
+    cap: float = 0.2
+    total_steps: int = 200_000
+
+
+@dataclasses.dataclass
+class PiaConfig:
+    """Personalised item alignment and its adaptive weight (Algorithm 1)."""
+
+    enabled: bool = True
+    """False trains plain Multi-VAE, without anchors."""
+    weight: float = 2.0
+    """lambda_A at the start."""
+    scale: float = 2.0
+    """Factor of an increase."""
+    patience: int = 5
+    """Validations without a new best before an increase."""
+    max_weight: float = 1000.0
+    """Bound of lambda_A."""
+    form: str = "closed"
+    """`closed` (Eq. 10) or `sampled` (Eq. 9)."""
+    anchor_std: float = 0.01
+    """Standard deviation of the initial anchors."""
+
+
+@dataclasses.dataclass
+class OptimizerConfig:
+    """The gradient method."""
+
+    name: str = "adam"
+    """`adam` or `sgd`."""
+    learning_rate: float = 1e-3
+
+
+@dataclasses.dataclass
+class TrainingConfig:
+    """The fit loop."""
+
+    epochs: int = 200
+    batch_size: int = 500
+    early_stopping: int = 0
+    """Stop after so many epochs without a new best validation nDCG@100; 0 never stops early."""
+    steps_per_dispatch: int = 50
+    """Steps that run on the device without a word from the host."""
+    devices: int = 0
+    """Devices that share each batch; 0 takes all."""
+    checkpoint_seconds: float = 30.0
+    """Least time between two checkpoints; 0 saves after every epoch. The last epoch is always saved."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files."""
+
+
+@dataclasses.dataclass
+class EvaluationConfig:
+    """What is measured on held-out users; nDCG@100, which selects the model, is among it whatever is named."""
+
+    metrics: tuple[str, ...] = ("ndcg@100", "recall@20", "recall@50")
+    batch_size: int = 500
+
+
+@dataclasses.dataclass
+class ExperimentConfig:
+    """One experiment, whole: what `configs/*.py` return and a run folder keeps as `config.json`."""
+
+    name: str = "experiment"
+    """Names the run folder, `runs/NAME`, unless `workdir` does."""
+    seed: int = 0
+    workdir: str = ""
+    """The run folder; `runs/NAME` when empty."""
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    kl: KLConfig = dataclasses.field(default_factory=KLConfig)
+    pia: PiaConfig = dataclasses.field(default_factory=PiaConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+
+
+def _require(condition: bool, name: str, rule: str, value: Any, way_out: str) -> None:
+    if not condition:
+        raise UserError(f"config.{name} must {rule}, got {value!r}; {way_out}")
+
+
+def _check_at_least(config: Any, prefix: str, bounds: dict[str, float]) -> None:
+    for name, bound in bounds.items():
+        value = getattr(config, name)
+        finite = isinstance(value, int | float) and math.isfinite(value)
+        _require(finite and value >= bound, prefix + name, f"be a finite number >= {bound}", value, "correct it")
+
+
+def _validate_model(model: ModelConfig) -> None:
+    sizes = (*model.hidden, model.latent_dim)
+    _require(len(model.hidden) > 0, "model.hidden", "name at least one layer", model.hidden, "the paper uses (600,)")
+    _require(min(sizes) >= 1, "model.hidden and latent_dim", "be positive", sizes, "the paper uses (600,) and 200")
+    keep_prob = model.keep_prob
+    _require(0 < keep_prob <= 1, "model.keep_prob", "be in (0, 1]", keep_prob, "1 trains without masking")
+
+
+def _validate_pia(pia: PiaConfig) -> None:
+    _check_at_least(pia, "pia.", {"weight": 0, "scale": 1, "patience": 1, "anchor_std": 0})
+    _require(pia.max_weight >= pia.weight, "pia.max_weight", "be at least pia.weight", pia.max_weight, "raise it")
+    _require(pia.form in ANCHOR_FORMS, "pia.form", f"be one of {ANCHOR_FORMS}", pia.form, "`closed` is Eq. 10")
+
+
+def validate(config: ExperimentConfig) -> ExperimentConfig:
+    """Check every value of a config and return it.
+
+    Raises:
+      UserError: the first field that breaks its rule, with the rule, the value and the way out.
+    """
+    _require(config.seed >= 0, "seed", "be a whole number >= 0", config.seed, "choose any")
+    named = bool(config.name) and "/" not in config.name
+    _require(named, "name", "be a folder name without slashes", config.name, "use config.workdir for a path")
+    _require(bool(config.data.path), "data.path", "name a prepared data set", "", "make one with bin/prepare.py")
+    _validate_model(config.model)
+    _validate_pia(config.pia)
+    _check_at_least(config.kl, "kl.", {"cap": 0, "total_steps": 1})
+    _check_at_least(config.training, "training.", {"epochs": 1, "batch_size": 1, "early_stopping": 0})
+    _check_at_least(config.training, "training.", {"steps_per_dispatch": 1, "devices": 0, "checkpoint_seconds": 0})
+    name = config.optimizer.name
+    _require(name in OPTIMIZERS, "optimizer.name", f"be one of {OPTIMIZERS}", name, "the paper uses adam")
+    _check_at_least(config.optimizer, "optimizer.", {"learning_rate": 0})
+    _check_at_least(config.evaluation, "evaluation.", {"batch_size": 1})
+    return config
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """The config as nested dictionaries of JSON values."""
+    return dataclasses.asdict(config)
+
+
+def _from_dict(kind: type, values: dict[str, Any], prefix: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(values.keys() - fields.keys())
+    if unknown:
+        raise UserError(f"config has no field {prefix}{unknown[0]}; it has {', '.join(fields)}")
+    parsed = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(fields[name].type):
+            parsed[name] = _from_dict(fields[name].type, value, f"{prefix}{name}.")  # type: ignore[arg-type]
+        else:
+            parsed[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**parsed)
+
+
+def from_dict(values: dict[str, Any]) -> ExperimentConfig:
+    """Rebuild a config from `to_dict`, refusing unknown fields; raises UserError."""
+    return _from_dict(ExperimentConfig, values, "")

@@ -1,0 +1,151 @@
+"""From a raw interaction log to distinct positive events."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import polars as pl
+
+from piavae_jax.data.events import Events
+from piavae_jax.data.interactions import Interactions
+from piavae_jax.data.manifest import RawCounts
+from piavae_jax.errors import UserError
+
+
+def clean(interactions: Interactions, *, min_rating: float | None = None, timestamps: bool = False) -> Events:
+    """Check a log, keep its positive events once each, and code users and items as integers.
+
+    Args:
+      interactions: the log.
+      min_rating: lowest rating that counts as positive, itself included; None takes every row. The "> 3.5" of
+        Liang et al. (2018) on half stars is 4 here, as is their "play count > 0" 1.
+      timestamps: whether to keep the event times.
+
+    Returns:
+      The positive events, of each (user, item) pair the first in file order.
+
+    Raises:
+      UserError: for missing columns or values, ratings that are negative or not finite, unreadable rows, or when
+        nothing is left.
+    """
+    schema = _schema(interactions)
+    _check_columns(schema, interactions.source, min_rating=min_rating, timestamps=timestamps)
+    table = _collect(interactions, schema, timestamps=timestamps)
+    _check_values(table, interactions.source)
+    positive = _positive(table, min_rating)
+    raw = RawCounts(users=table["user"].n_unique(), items=table["item"].n_unique(), rows=table.height)
+    users = _take(table, "user", positive)
+    items = _take(table, "item", positive)
+    if users.is_empty():
+        raise UserError(
+            f"{interactions.source}: none of {raw.rows:,} rows has a rating of {min_rating} or more: lower it"
+        )
+    user_ids, user_codes = _encode(users)
+    item_ids, item_codes = _encode(items)
+    events = Events(
+        users=user_codes,
+        items=item_codes,
+        user_ids=user_ids,
+        item_ids=item_ids,
+        timestamps=_take(table, "timestamp", positive).to_numpy() if timestamps else None,
+        titles=interactions.titles,
+        raw=raw,
+        source=interactions.source,
+        parameters={"min_rating": min_rating},
+        dropped={"below_min_rating": raw.rows - len(user_codes)},
+    )
+    return _distinct(events)
+
+
+def _schema(interactions: Interactions) -> pl.Schema:
+    with _readable(interactions.source):
+        return interactions.events.collect_schema()
+
+
+def _check_columns(schema: pl.Schema, source: str, *, min_rating: float | None, timestamps: bool) -> None:
+    wanted = {"user": True, "item": True, "rating": min_rating is not None, "timestamp": timestamps}
+    for column, needed in wanted.items():
+        if needed and column not in schema:
+            way_out = {"rating": "leave out min_rating", "timestamp": "use a protocol without time"}.get(column)
+            raise UserError(f"{source} has no {column} column" + (f": {way_out}" if way_out else ""))
+    for column in ("user", "item"):
+        if not (schema[column].is_integer() or isinstance(schema[column], pl.String | pl.Categorical | pl.Enum)):
+            raise UserError(f"{source}: {column} ids must be integers or strings, got {schema[column]}")
+
+
+def _collect(interactions: Interactions, schema: pl.Schema, *, timestamps: bool) -> pl.DataFrame:
+    columns: list[pl.Expr] = [pl.col("user"), pl.col("item")]
+    if "rating" in schema:
+        columns.append(pl.col("rating").cast(pl.Float32))
+    if timestamps:
+        columns.append(pl.col("timestamp").cast(pl.Int64))
+    # A string is kept once for each distinct id, not for each row: 4 bytes a row instead of up to 56.
+    strings = [
+        pl.col(name).cast(pl.Categorical(pl.Categories.random()))
+        for name in ("user", "item")
+        if schema[name] == pl.String
+    ]
+    with _readable(interactions.source):
+        table = interactions.events.select(columns).with_columns(strings).collect(engine="streaming")
+    if table.is_empty():
+        raise UserError(f"{interactions.source} has no rows: check that it is the right file")
+    return table
+
+
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """Readers are lazy, so a malformed file shows only when polars collects it."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        first_line = str(error).strip().split("\n", 1)[0]
+        raise UserError(f"{source} cannot be read ({first_line}): check the file and its format") from error
+
+
+def _check_values(table: pl.DataFrame, source: str) -> None:
+    for column in table.columns:
+        _refuse(table[column].is_null(), source, f"rows without {column}")
+    if "rating" in table.columns:
+        rating = table["rating"]
+        _refuse(~rating.is_finite(), source, "ratings that are NaN or infinite")
+        _refuse(rating < 0, source, "negative ratings")
+
+
+def _refuse(bad: pl.Series, source: str, what: str) -> None:
+    number = bad.sum()
+    if number:
+        first = int(bad.arg_max() or 0) + 1
+        raise UserError(f"{source} has {what} ({number:,}, the first is data row {first:,}): mend or remove them")
+
+
+def _positive(table: pl.DataFrame, min_rating: float | None) -> pl.Series | None:
+    return None if min_rating is None else table["rating"] >= min_rating
+
+
+def _take(table: pl.DataFrame, column: str, positive: pl.Series | None) -> pl.Series:
+    series = table.drop_in_place(column)  # frees the full column: 160 MB for 20 million integers
+    return series if positive is None else series.filter(positive)
+
+
+def _encode(column: pl.Series) -> tuple[pl.Series, np.ndarray]:
+    """Distinct ids in ascending order, and int32 codes that index them."""
+    if column.dtype.is_integer():
+        ids = column.unique().sort()
+        return ids.cast(pl.Int64), np.searchsorted(ids.to_numpy(), column.to_numpy()).astype(np.int32)
+    distinct = column.unique()
+    names = distinct.cast(pl.String)
+    by_name = names.arg_sort()
+    physical = distinct.to_physical().gather(by_name).to_numpy()
+    code_of = np.zeros(int(physical.max()) + 1, np.int32)
+    code_of[physical] = np.arange(len(physical), dtype=np.int32)
+    return names.gather(by_name), code_of[column.to_physical().to_numpy()]
+
+
+def _distinct(events: Events) -> Events:
+    pairs = events.users.astype(np.int64) * len(events.item_ids) + events.items
+    ordered = np.sort(pairs)  # three times faster than hashing, and repeats are rare
+    if np.any(ordered[1:] == ordered[:-1]):
+        first = pl.Series(pairs).is_first_distinct().to_numpy()
+    else:
+        first = np.ones(len(events), bool)
+    return events.select(first, reason="duplicates")

@@ -1,0 +1,52 @@
+"""Full-ranking evaluation: metrics, user groups and paired significance tests."""
+
+from piavae_jax.evaluation.evaluator import DATA_AXIS, Evaluator, ScoreFn
+from piavae_jax.evaluation.groups import PAPER_GROUPS, GroupSummary, UserGroup, groups_from, summarize_groups
+from piavae_jax.evaluation.metrics import DEFAULT_METRICS, METRICS, Metric, MetricFn, parse_metrics
+from piavae_jax.evaluation.ndcg import ndcg_at_k
+from piavae_jax.evaluation.ranking import NO_ITEM, RankedItems, exclude_seen, find_hits, top_k
+from piavae_jax.evaluation.recall import recall_at_k
+from piavae_jax.evaluation.result_files import from_frame, read_user_metrics, to_frame, write_user_metrics
+from piavae_jax.evaluation.results import MetricSummary, UserMetrics, summarize
+from piavae_jax.evaluation.runs import Runs, average_runs
+from piavae_jax.evaluation.significance import Comparison, compare, holm
+from piavae_jax.evaluation.tables import comparisons_table, format_summary, groups_table, systems_table
+
+__all__ = [
+    "DATA_AXIS",
+    "DEFAULT_METRICS",
+    "METRICS",
+    "NO_ITEM",
+    "PAPER_GROUPS",
+    "Comparison",
+    "Evaluator",
+    "GroupSummary",
+    "Metric",
+    "MetricFn",
+    "MetricSummary",
+    "RankedItems",
+    "Runs",
+    "ScoreFn",
+    "UserGroup",
+    "UserMetrics",
+    "average_runs",
+    "compare",
+    "comparisons_table",
+    "exclude_seen",
+    "find_hits",
+    "format_summary",
+    "from_frame",
+    "groups_from",
+    "groups_table",
+    "holm",
+    "ndcg_at_k",
+    "parse_metrics",
+    "read_user_metrics",
+    "recall_at_k",
+    "summarize",
+    "summarize_groups",
+    "systems_table",
+    "to_frame",
+    "top_k",
+    "write_user_metrics",
+]

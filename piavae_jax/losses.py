@@ -1,0 +1,189 @@
+"""The objectives of Multi-VAE and PIA as pure functions, one value for each user.
+
+Every function takes sparse or dense rows and gives the same values for both. The caller reduces, with the row mask
+where rows only pad the batch: a padded row has zero likelihood and anchor terms but a KL of its own.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from piavae_jax import priors, sparse
+from piavae_jax.types import Batch, Posterior, SparseBatch
+
+
+class ElboTerms(NamedTuple):
+    """Terms of the negative ELBO, in nats, unweighted."""
+
+    nll: jax.Array
+    """float32[B]."""
+    kl: jax.Array
+    """float32[B]."""
+
+
+class PiaTerms(NamedTuple):
+    """Terms of the PIA objective, unweighted."""
+
+    nll: jax.Array
+    """float32[B], nats."""
+    kl: jax.Array
+    """float32[B], nats."""
+    anchor: jax.Array
+    """float32[B], squared latent distance."""
+
+
+@jax.custom_vjp
+def _sparse_multinomial_nll(logits: jax.Array, batch: SparseBatch) -> jax.Array:
+    return _sparse_nll_forward(logits, batch)[0]
+
+
+def _sparse_nll_forward(
+    logits: jax.Array, batch: SparseBatch
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, SparseBatch]]:
+    normalizer = jax.nn.logsumexp(logits, axis=-1)
+    # Adding the normaliser to each term, rather than n times at the end, keeps long rows free of cancellation.
+    per_interaction = normalizer.at[batch.rows].get(mode="clip") - logits.at[batch.rows, batch.items].get(mode="clip")
+    return sparse.row_sum(per_interaction, batch), (logits, normalizer, batch)
+
+
+def _sparse_nll_backward(
+    residuals: tuple[jax.Array, jax.Array, SparseBatch], cotangent: jax.Array
+) -> tuple[jax.Array, None]:
+    # n * softmax - x, built in the one [B, I] buffer that the gradient needs anyway.
+    logits, normalizer, batch = residuals
+    scale = cotangent * sparse.row_lengths(batch)
+    gradient = scale[:, None] * jnp.exp(logits - normalizer[:, None])
+    at_positives = gradient.at[batch.rows, batch.items]
+    return at_positives.add(-cotangent.at[batch.rows].get(mode="clip"), mode="drop"), None
+
+
+_sparse_multinomial_nll.defvjp(_sparse_nll_forward, _sparse_nll_backward)
+
+
+def multinomial_nll(logits: jax.Array, batch: Batch) -> jax.Array:
+    """Negative multinomial log-likelihood of the full rows: `- sum_{i in S} log_softmax(logits)_i`, in nats.
+
+    Summed over positives, not averaged (Liang et al. 2018, without the constant multinomial coefficient).
+
+    Args:
+      logits: float[B, I], the decoder's output.
+      batch: sparse rows, or dense rows `[B, I]`, of which any non-negative weights are taken as counts.
+
+    Returns:
+      float32[B]; zero for an empty row.
+    """
+    chex.assert_rank(logits, 2)
+    logits = jnp.asarray(logits)
+    if isinstance(batch, SparseBatch):
+        return _sparse_multinomial_nll(logits, batch)
+    chex.assert_equal_shape([logits, batch])
+    return -jnp.sum(batch.astype(logits.dtype) * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+
+
+def anchor_centroid(anchors: jax.Array, batch: Batch) -> jax.Array:
+    """The mean anchor of each user's positives, `ebar = (1/n) sum_{i in S} e_i` (Prop. 3.1).
+
+    Args:
+      anchors: float32[I, D].
+      batch: sparse or dense rows of B users.
+
+    Returns:
+      float32[B, D]; zero for an empty row.
+    """
+    return sparse.row_mean(anchors, batch)
+
+
+def _anchor_scatter(anchors: jax.Array, centroid: jax.Array, batch: Batch) -> jax.Array:
+    """`(1/n) sum ||e_i||^2 - ||ebar||^2`, the constant of Eq. 10: the spread of a user's anchors, float32[B]."""
+    squared_norms = jnp.sum(jnp.square(anchors), axis=-1, keepdims=True)
+    return sparse.row_mean(squared_norms, batch)[:, 0] - jnp.sum(jnp.square(centroid), axis=-1)
+
+
+def anchor_loss(posterior: Posterior, anchors: jax.Array, batch: Batch) -> jax.Array:
+    """Personalised item alignment in closed form (Eq. 10 of the paper, its constant included).
+
+    `||mu - ebar||^2 + sum(sigma^2) + (1/n) sum_{i in S} ||e_i||^2 - ||ebar||^2`: equal to Eq. 9 without sampling. What
+    the paper calls a constant is one for the encoder only: it carries a gradient to the anchors.
+
+    Args:
+      posterior: q(z | x_h) of the masked rows, `[B, D]`.
+      anchors: learnable item anchors, float32[I, D].
+      batch: the full, unmasked rows of B users, sparse or dense.
+
+    Returns:
+      float32[B]; zero for an empty row. O(N D) time and memory on sparse rows.
+    """
+    chex.assert_rank([posterior.mean, anchors], 2)
+    centroid = anchor_centroid(anchors, batch)
+    distance = jnp.sum(jnp.square(posterior.mean - centroid) + jnp.exp(posterior.logvar), axis=-1)
+    loss = distance + _anchor_scatter(anchors, centroid, batch)
+    return jnp.where(sparse.row_lengths(batch) > 0, loss, 0.0)
+
+
+def sampled_anchor_loss(z: jax.Array, anchors: jax.Array, batch: Batch) -> jax.Array:
+    """Personalised item alignment at a sample of z (Eq. 9): `(1/n) sum_{i in S} ||z - e_i||^2`.
+
+    Its mean over z ~ q(z | x_h) is `anchor_loss`.
+
+    Args:
+      z: float32[B, D], a sample from the posterior of the masked rows.
+      anchors: learnable item anchors, float32[I, D].
+      batch: the full, unmasked rows of B users, sparse or dense.
+
+    Returns:
+      float32[B]; zero for an empty row.
+    """
+    chex.assert_rank([z, anchors], 2)
+    centroid = anchor_centroid(anchors, batch)
+    loss = jnp.sum(jnp.square(z - centroid), axis=-1) + _anchor_scatter(anchors, centroid, batch)
+    return jnp.where(sparse.row_lengths(batch) > 0, loss, 0.0)
+
+
+def elbo(
+    posterior: Posterior, logits: jax.Array, batch: Batch, *, beta: float | jax.Array
+) -> tuple[jax.Array, ElboTerms]:
+    """The negative beta-regularised ELBO, `nll + beta * KL` (Eq. 1).
+
+    Args:
+      posterior: q(z | x_h) of the masked rows, `[B, D]`.
+      logits: float32[B, I], decoded from a sample of the posterior.
+      batch: the full, unmasked rows of B users, sparse or dense.
+      beta: weight of the KL term, a scalar or `[B]`.
+
+    Returns:
+      The loss, float32[B], and its unweighted terms.
+    """
+    terms = ElboTerms(multinomial_nll(logits, batch), priors.gaussian_kl(posterior))
+    return terms.nll + beta * terms.kl, terms
+
+
+def pia_elbo(
+    posterior: Posterior,
+    logits: jax.Array,
+    batch: Batch,
+    *,
+    beta: float | jax.Array,
+    anchors: jax.Array,
+    anchor_weight: float | jax.Array,
+    z: jax.Array | None = None,
+) -> tuple[jax.Array, PiaTerms]:
+    """The PIA objective, `nll + beta * KL + lambda_A * L_A` (Eq. 8).
+
+    Args:
+      posterior: q(z | x_h) of the masked rows, `[B, D]`.
+      logits: float32[B, I], decoded from a sample of the posterior.
+      batch: the full, unmasked rows of B users, sparse or dense.
+      beta: weight of the KL term, a scalar or `[B]`.
+      anchors: learnable item anchors, float32[I, D]; used in training only.
+      anchor_weight: lambda_A, a scalar.
+      z: float32[B, D], the sample that was decoded: the anchor term is then Eq. 9 at this sample. Without it the
+        closed form, Eq. 10.
+
+    Returns:
+      The loss, float32[B], and its unweighted terms.
+    """
+    negative_elbo, (nll, kl) = elbo(posterior, logits, batch, beta=beta)
+    anchor = anchor_loss(posterior, anchors, batch) if z is None else sampled_anchor_loss(z, anchors, batch)
+    return negative_elbo + anchor_weight * anchor, PiaTerms(nll, kl, anchor)

@@ -1,0 +1,79 @@
+"""Multi-VAE (Liang et al. 2018): a symmetric tanh autoencoder with a multinomial likelihood."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from piavae_jax.errors import UserError
+from piavae_jax.models.layers import InputLayer, Linear
+from piavae_jax.models.model import Model
+from piavae_jax.types import EncoderInput, Params, Posterior
+
+
+class _Encoder(nn.Module):
+    num_items: int
+    hidden: tuple[int, ...]
+    latent_dim: int
+
+    @nn.compact
+    def __call__(self, inputs: EncoderInput) -> Posterior:
+        features = nn.tanh(InputLayer(self.num_items, self.hidden[0])(inputs))
+        for size in self.hidden[1:]:
+            features = nn.tanh(Linear(size)(features))
+        mean, logvar = jnp.split(Linear(2 * self.latent_dim)(features), 2, axis=-1)
+        return Posterior(mean, logvar)
+
+
+class _Decoder(nn.Module):
+    num_items: int
+    hidden: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        features = z
+        for size in self.hidden:
+            features = nn.tanh(Linear(size)(features))
+        return Linear(self.num_items)(features)
+
+
+def multvae(num_items: int, *, hidden: Sequence[int] = (600,), latent_dim: int = 200) -> Model:
+    """Build Multi-VAE, `I - hidden - (2 x D) - reversed hidden - I` with tanh (Liang et al. 2018).
+
+    Args:
+      num_items: I, size of the item vocabulary.
+      hidden: sizes H of the encoder's hidden layers; the decoder mirrors them.
+      latent_dim: D.
+
+    Returns:
+      A `Model` of pure functions over float32 parameters.
+
+    Raises:
+      UserError: a size is not positive, or there is no hidden layer.
+    """
+    hidden = tuple(hidden)
+    if not hidden:
+        raise UserError("hidden must name at least one layer size, got (); the paper uses (600,)")
+    for name, size in {"num_items": num_items, "latent_dim": latent_dim, "the hidden sizes": min(hidden)}.items():
+        if size < 1:
+            raise UserError(f"{name} must be at least 1, got {size}")
+    encoder = _Encoder(num_items, hidden, latent_dim)
+    decoder = _Decoder(num_items, hidden[::-1])
+
+    def init(key: jax.Array) -> dict:
+        encoder_key, decoder_key = jax.random.split(key)
+        no_rows = jnp.zeros((1, num_items), jnp.float32)
+        no_latent = jnp.zeros((1, latent_dim), jnp.float32)
+        return {
+            "encoder": encoder.init(encoder_key, no_rows)["params"],
+            "decoder": decoder.init(decoder_key, no_latent)["params"],
+        }
+
+    def encode(params: Params, inputs: EncoderInput) -> Posterior:
+        return encoder.apply({"params": params["encoder"]}, inputs)  # type: ignore[return-value]
+
+    def decode(params: Params, z: jax.Array) -> jax.Array:
+        return decoder.apply({"params": params["decoder"]}, z)  # type: ignore[return-value]
+
+    return Model(init, encode, decode, num_items, latent_dim)

@@ -1,0 +1,124 @@
+"""Sparse rows times dense arrays: gathers and sorted segment sums over a batch's N interactions."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from piavae_jax.types import Batch, EncoderInput, SparseBatch, SparseInput
+
+_BLOCK = 4
+
+
+def is_interaction(batch: SparseBatch) -> jax.Array:
+    """bool[N], True where a slot holds an interaction and is not padding."""
+    return batch.rows < batch.lengths.shape[0]
+
+
+def row_sum(values: jax.Array, batch: SparseBatch) -> jax.Array:
+    """Sum `values: [N, ...]` over the interactions of each row, giving `[B, ...]`; padding is dropped."""
+    return jax.ops.segment_sum(values, batch.rows, num_segments=batch.lengths.shape[0], indices_are_sorted=True)
+
+
+def row_lengths(batch: Batch) -> jax.Array:
+    """float32[B], `n = |S|`: the number of positives of each row."""
+    if isinstance(batch, SparseBatch):
+        return batch.lengths.astype(jnp.float32)
+    return jnp.sum(batch, axis=-1, dtype=jnp.float32)
+
+
+def row_users(batch: Batch) -> jax.Array:
+    """int32[B], the number that addresses each row's random draws; dense rows are numbered by position."""
+    if isinstance(batch, SparseBatch):
+        return batch.users
+    return jnp.arange(batch.shape[0], dtype=jnp.int32)
+
+
+class _Blocks(NamedTuple):
+    """Runs of consecutive slots cut into G blocks of `_BLOCK` slots; a block never crosses a run."""
+
+    slots: jax.Array
+    """int32[G], first slot of each block."""
+    filled: jax.Array
+    """int32[G], slots of the block that belong to its run; 0 for blocks that are padding."""
+    runs: jax.Array
+    """int32[G], non-decreasing, the run of each block; the number of runs marks padding."""
+
+
+def _blocks(run_lengths: jax.Array, num_slots: int) -> _Blocks:
+    num_runs = run_lengths.shape[0]
+    per_run = -(-run_lengths // _BLOCK)
+    ends = jnp.cumsum(per_run)
+    count = num_slots // _BLOCK + min(num_runs, num_slots)  # no data can need more
+    number = jnp.arange(count, dtype=jnp.int32)
+    runs = jnp.repeat(jnp.arange(num_runs, dtype=jnp.int32), per_run, total_repeat_length=count)
+    within = (number - (ends - per_run)[runs]) * _BLOCK
+    real = number < ends[-1]
+    return _Blocks(
+        slots=(jnp.cumsum(run_lengths) - run_lengths)[runs] + within,
+        filled=jnp.where(real, jnp.minimum(run_lengths[runs] - within, _BLOCK), 0),
+        runs=jnp.where(real, runs, num_runs),
+    )
+
+
+def _run_sums(table: jax.Array, sources: jax.Array, weights: jax.Array, run_lengths: jax.Array) -> jax.Array:
+    """Sum `weights * table[sources]` over runs of consecutive slots: `[runs, F]`.
+
+    Adding a block's rows while they are gathered never writes the `[N, F]` rows to memory, and leaves a few sums for
+    each run to the segment sum.
+    """
+    blocks = _blocks(run_lengths, len(sources))
+    total = jnp.zeros((len(blocks.slots), table.shape[1]), table.dtype)
+    for offset in range(_BLOCK):
+        slots = blocks.slots + offset
+        weight = jnp.where(offset < blocks.filled, jnp.take(weights, slots, mode="clip"), 0.0)
+        total += weight[:, None] * jnp.take(table, jnp.take(sources, slots, mode="clip"), axis=0, mode="clip")
+    return jax.ops.segment_sum(total, blocks.runs, num_segments=run_lengths.shape[0], indices_are_sorted=True)
+
+
+@jax.custom_vjp
+def weighted_row_sum(table: jax.Array, weights: jax.Array, batch: SparseBatch) -> jax.Array:
+    """Sum `weights: [N]` times the interactions' rows of `table: [I, F]` over each user: `[B, F]`, in O(N F).
+
+    Equal to the product of the weighted sparse rows with the table. Both directions run on sorted runs: by user
+    forward, by item backward, so that neither keeps an `[N, F]` array nor scatters row by row.
+    """
+    return _run_sums(table, batch.items, weights, batch.lengths)
+
+
+def _weighted_row_sum_forward(
+    table: jax.Array, weights: jax.Array, batch: SparseBatch
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, SparseBatch]]:
+    return weighted_row_sum(table, weights, batch), (table, weights, batch)
+
+
+def _weighted_row_sum_backward(
+    residuals: tuple[jax.Array, jax.Array, SparseBatch], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array, None]:
+    table, weights, batch = residuals
+    num_items = table.shape[0]
+    items = jnp.where(is_interaction(batch), batch.items, num_items)  # padding sorts last and is counted nowhere
+    by_item = jnp.argsort(items)
+    counts = jnp.zeros(num_items, jnp.int32).at[items].add(1, mode="drop")
+    to_table = _run_sums(cotangent, batch.rows[by_item], weights[by_item], counts)
+    to_weights = jnp.sum(table[batch.items] * jnp.take(cotangent, batch.rows, axis=0, mode="clip"), axis=-1)
+    return to_table, jnp.where(is_interaction(batch), to_weights, 0.0), None
+
+
+weighted_row_sum.defvjp(_weighted_row_sum_forward, _weighted_row_sum_backward)
+
+
+def matmul(inputs: EncoderInput, kernel: jax.Array) -> jax.Array:
+    """`x @ kernel` for the encoder's input: `[B, I] x [I, H] -> [B, H]`, at O(N H) for sparse rows."""
+    if isinstance(inputs, SparseInput):
+        return weighted_row_sum(kernel, inputs.values, inputs.batch)
+    return inputs @ kernel
+
+
+def row_mean(table: jax.Array, batch: Batch) -> jax.Array:
+    """Mean over each row's positives of `table: [I, F]`, giving `[B, F]`; zero for an empty row."""
+    if isinstance(batch, SparseBatch):
+        total = weighted_row_sum(table, jnp.ones(batch.items.shape, table.dtype), batch)
+    else:
+        total = batch.astype(table.dtype) @ table
+    return total / jnp.maximum(row_lengths(batch), 1.0)[:, None]

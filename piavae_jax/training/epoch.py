@@ -1,0 +1,69 @@
+"""One epoch: every training user once, in chunks of steps that run on the device without the host."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from piavae_jax.data.batches import epoch_order, order_capacity
+from piavae_jax.errors import UserError
+from piavae_jax.training.session import Session
+from piavae_jax.training.state import TrainState, order_key
+from piavae_jax.training.step import StepSums
+
+
+class NonFiniteLoss(UserError):
+    """The loss of a step is not a number, or infinite: training has diverged."""
+
+
+class EpochMeans(NamedTuple):
+    """Means over the users of an epoch, or of the part of it that has run."""
+
+    users: int
+    loss: float
+    terms: dict[str, float]
+    """Unweighted terms of the loss, by name."""
+
+
+OnChunk = Callable[[int, EpochMeans], None]
+"""Called after each chunk with the steps done so far and the means over them."""
+
+
+def run_epoch(
+    session: Session, state: TrainState, *, steps_per_dispatch: int, on_chunk: OnChunk
+) -> tuple[TrainState, EpochMeans]:
+    """Train on all users once; the state given is donated.
+
+    Raises:
+      NonFiniteLoss: names the epoch and the step.
+    """
+    epoch = int(state.epoch) + 1
+    batch_size = session.batch_size
+    order = epoch_order(session.lengths, batch_size=batch_size, capacity=session.capacity, key=order_key(state))
+    capacity = order_capacity(session.lengths, order, capacity=session.capacity, shards=session.shards)
+    history: list[StepSums] = []
+    done = 0
+    for chunk in np.array_split(order, -(-len(order) // steps_per_dispatch)):
+        state, sums = session.run_steps(state, session.rows, jnp.asarray(chunk), capacity)
+        history.append(jax.device_get(sums))
+        _check_finite(history[-1], epoch=epoch, first_step=done + 1)
+        done += len(chunk)
+        on_chunk(done, _means(history))
+    return state, _means(history)
+
+
+def _check_finite(sums: StepSums, *, epoch: int, first_step: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(sums.loss))
+    if len(bad):
+        raise NonFiniteLoss(
+            f"the loss is {sums.loss[bad[0]]} in epoch {epoch}, step {first_step + bad[0]} of the epoch; the last good "
+            "checkpoint is kept: lower config.optimizer.learning_rate or config.pia.max_weight, in a new workdir"
+        )
+
+
+def _means(history: list[StepSums]) -> EpochMeans:
+    sums: Any = jax.tree.map(lambda *parts: np.concatenate(parts).sum(dtype=np.float64), *history)
+    terms = {name: float(value / sums.users) for name, value in sums.terms._asdict().items()}
+    return EpochMeans(int(sums.users), float(sums.loss / sums.users), terms)

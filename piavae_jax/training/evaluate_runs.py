@@ -1,0 +1,90 @@
+"""Evaluate trained runs on held-out users and compare them: what `bin/evaluate.py` does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from piavae_jax.data.prepared import PreparedDataset, load_prepared
+from piavae_jax.errors import UserError
+from piavae_jax.evaluation import (
+    PAPER_GROUPS,
+    UserGroup,
+    UserMetrics,
+    average_runs,
+    compare,
+    comparisons_table,
+    groups_table,
+    systems_table,
+)
+from piavae_jax.training.restore import TrainedModel, restore
+from piavae_jax.training.results import evaluate_run, write_results
+
+POPULARITY = "popularity"
+
+
+def evaluate_runs(
+    workdirs: Sequence[Path],
+    *,
+    against: Sequence[Path] = (),
+    data: Path | None = None,
+    split: str = "test",
+    groups: Sequence[UserGroup] = PAPER_GROUPS,
+    console: Console,
+) -> None:
+    """Evaluate runs, write each one's results into its folder, show tables.
+
+    Args:
+      workdirs: runs of one system, such as the seeds of a config.
+      against: runs of the system to compare it with, if any; users are paired.
+      data: a prepared data set; by default the one that the first run was trained on.
+      split: `validation` or `test`.
+      groups: ranges of history length for the table by user group.
+      console: where to print.
+
+    Raises:
+      UserError: a folder is no run, or runs and data do not belong together.
+    """
+    trained = [restore(workdir) for workdir in (*workdirs, *against)]
+    dataset = load_prepared(data or trained[0].run.config.data.path)
+    systems: dict[str, UserMetrics] = {}
+    for model in trained:
+        systems |= _evaluate(model, dataset, split, taken=systems)
+    names = [name for name in systems if name != POPULARITY]
+    systems[POPULARITY] = systems.pop(POPULARITY)
+    console.print(systems_table(systems, title=f"{split} users of {dataset.name}"))
+    ours, theirs = names[: len(workdirs)], names[len(workdirs) :]
+    if theirs:
+        _print_comparison(console, systems, ours, theirs)
+    console.print(groups_table({name: systems[name] for name in (ours[0], *theirs[:1])}, groups, title="by user group"))
+    for model in trained:
+        console.print(f"written to  {model.run.path}/results", highlight=False)
+
+
+def _evaluate(
+    model: TrainedModel, dataset: PreparedDataset, split: str, *, taken: dict[str, UserMetrics]
+) -> dict[str, UserMetrics]:
+    name = model.run.config.name
+    if name in taken:
+        name = str(model.run.path)
+    if name in taken:
+        raise UserError(f"{model.run.path} is named twice; name each run once")
+    ours, popularity = evaluate_run(model.run, model.model, model.params, dataset, split=split)
+    write_results(model.run, ours, split=split)
+    return {name: ours, POPULARITY: popularity}
+
+
+def _print_comparison(
+    console: Console, systems: dict[str, UserMetrics], ours: Sequence[str], theirs: Sequence[str]
+) -> None:
+    def label(names: Sequence[str]) -> str:
+        return names[0] if len(names) == 1 else f"{names[0]} (mean of {len(names)} runs)"
+
+    averaged = {label(names): average_runs([systems[name] for name in names]) for names in (ours, theirs)}
+    if max(len(ours), len(theirs)) > 1:
+        console.print(systems_table(averaged, title="each user's mean over the runs"))
+    table = comparisons_table(
+        compare(averaged, baseline=label(theirs)),
+        title="paired over users: 95 % bootstrap interval, t-test, Holm correction",
+    )
+    console.print(table)

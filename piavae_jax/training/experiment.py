@@ -1,0 +1,66 @@
+"""One experiment from config to result table: what `bin/train.py` does."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from piavae_jax.config import ExperimentConfig, validate
+from piavae_jax.data.prepared import load_prepared
+from piavae_jax.evaluation import parse_metrics, systems_table
+from piavae_jax.training.curves import draw_curves
+from piavae_jax.training.fit import FitResult, Listener, Silent, fit
+from piavae_jax.training.progress import ProgressBar
+from piavae_jax.training.results import evaluate_run, write_results
+from piavae_jax.training.tensorboard import TensorBoard
+
+CURVES = "curves.png"
+
+
+class _Listeners:
+    """Several listeners as one."""
+
+    def __init__(self, listeners: list[Listener]) -> None:
+        self._listeners = listeners
+
+    def run_started(self, **event: Any) -> None:
+        for listener in self._listeners:
+            listener.run_started(**event)
+
+    def chunk_done(self, **event: Any) -> None:
+        for listener in self._listeners:
+            listener.chunk_done(**event)
+
+    def epoch_done(self, record: dict[str, Any]) -> None:
+        for listener in self._listeners:
+            listener.epoch_done(record)
+
+
+def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = False) -> FitResult:
+    """Train (or go on training), evaluate on the test users, write and show the results.
+
+    Raises:
+      UserError: for every mistake in config, data or run folder, before anything is written where that is possible.
+    """
+    validate(config)
+    parse_metrics(config.evaluation.metrics)
+    dataset = load_prepared(config.data.path)
+    workdir = Path(config.workdir or Path("runs") / config.name)
+    with ExitStack() as stack:
+        bar: Listener = Silent() if quiet else stack.enter_context(ProgressBar(console))
+        listeners = [bar]
+        if config.training.tensorboard:
+            listeners.append(stack.enter_context(TensorBoard(workdir / "tensorboard")))
+        result = fit(config, dataset, workdir, listener=_Listeners(listeners))
+    draw_curves(result.records, workdir / CURVES, title=f"{config.name} on {dataset.name}")
+    model, popularity = evaluate_run(result.run, result.session.model, result.params, dataset)
+    write_results(result.run, model, split="test")
+    title = f"test users of {dataset.name}, best epoch {result.records[-1]['best_epoch']}"
+    console.print(systems_table({config.name: model, "popularity": popularity}, title=title))
+    console.print(
+        f"run folder  {workdir}\n  metrics.jsonl, {CURVES}, results/, checkpoints/\n"
+        f"next  python bin/evaluate.py --workdir {workdir}",
+        highlight=False,
+    )
+    return result

@@ -1,0 +1,171 @@
+"""The fit loop: train, validate, adapt, remember, until the epochs are done."""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from piavae_jax.config import ExperimentConfig
+from piavae_jax.data.prepared import PreparedDataset
+from piavae_jax.models import make_score_fn
+from piavae_jax.training import run_folder
+from piavae_jax.training.checkpoint import Checkpoints
+from piavae_jax.training.epoch import EpochMeans, NonFiniteLoss, run_epoch
+from piavae_jax.training.run_folder import RunFolder
+from piavae_jax.training.session import SELECTION_METRIC, Session, build_session
+from piavae_jax.training.state import TrainState, init_state, record_validation
+
+
+class Listener(Protocol):
+    """Whoever watches a run: a progress bar, TensorBoard, a notebook."""
+
+    def run_started(self, *, epochs_done: int, epochs: int, steps: int) -> None:
+        """The first epoch is about to start; `steps` are those of an epoch."""
+
+    def chunk_done(self, *, epoch: int, step: int, means: EpochMeans) -> None:
+        """A chunk of an epoch has run; means over the epoch so far."""
+
+    def epoch_done(self, record: dict[str, Any]) -> None:
+        """An epoch has been validated; `record` is its line in `metrics.jsonl`."""
+
+
+class Silent:
+    """A listener that does nothing."""
+
+    def run_started(self, *, epochs_done: int, epochs: int, steps: int) -> None:
+        """Do nothing."""
+
+    def chunk_done(self, *, epoch: int, step: int, means: EpochMeans) -> None:
+        """Do nothing."""
+
+    def epoch_done(self, record: dict[str, Any]) -> None:
+        """Do nothing."""
+
+
+class FitResult(NamedTuple):
+    """A finished run."""
+
+    run: RunFolder
+    params: dict
+    """Parameters of the best epoch."""
+    session: Session
+    records: list[dict[str, Any]]
+    """One for each epoch, as in `metrics.jsonl`."""
+
+
+def fit(
+    config: ExperimentConfig, dataset: PreparedDataset, workdir: Path, *, listener: Listener | None = None
+) -> FitResult:
+    """Train a model and leave a run folder behind; go on where an earlier call with the same arguments stopped.
+
+    A run killed at any instant and fitted again ends with the same bits as one never killed (on CPU).
+
+    Args:
+      config: the experiment, validated.
+      dataset: a prepared data set.
+      workdir: the run folder, new or of the same config and data.
+      listener: told of the progress.
+
+    Raises:
+      UserError: the folder holds another run, or config, data and machine disagree.
+      NonFiniteLoss: training diverged; the last checkpoint stays.
+    """
+    listener = listener or Silent()
+    session = build_session(config, dataset)
+    if run_folder.exists(workdir):
+        run = run_folder.load(workdir)
+        run_folder.check_resumable(run, config, dataset)
+    else:
+        run = run_folder.create(workdir, config, dataset)
+    with Checkpoints(workdir) as checkpoints:
+        return _Loop(config, session, run, checkpoints, listener).run()
+
+
+class _Loop:
+    """One call of `fit`."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        session: Session,
+        run: RunFolder,
+        checkpoints: Checkpoints,
+        listener: Listener,
+    ) -> None:
+        self._config, self._session, self._run = config, session, run
+        self._checkpoints, self._listener = checkpoints, listener
+        self._score = make_score_fn(session.model)
+        self._saved_at = time.monotonic()
+
+    def run(self) -> FitResult:
+        state, best = self._start()
+        records = run_folder.keep_metrics_until(self._run, int(state.epoch))
+        steps = -(-len(self._session.lengths) // self._config.training.batch_size)
+        epochs = self._config.training.epochs
+        self._listener.run_started(epochs_done=int(state.epoch), epochs=epochs, steps=steps)
+        while not self._finished(state):
+            state, record, improved = self._epoch(state)
+            if improved:
+                best = jax.tree.map(jnp.copy, state.params)  # the next epoch takes the state's own buffers
+            run_folder.append_metrics(self._run, record)
+            records.append(record)
+            self._save(state, best)
+            self._listener.epoch_done(record)
+        return FitResult(self._run, best, self._session, records)
+
+    def _start(self) -> tuple[TrainState, dict]:
+        state = init_state(self._session.model, self._config)
+        if self._checkpoints.epoch is None:
+            return state, state.params
+        return self._checkpoints.restore(state)
+
+    def _finished(self, state: TrainState) -> bool:
+        patience = self._config.training.early_stopping
+        stalled = int(state.epoch - state.best_epoch)
+        return int(state.epoch) >= self._config.training.epochs or 0 < patience <= stalled
+
+    def _epoch(self, state: TrainState) -> tuple[TrainState, dict[str, Any], bool]:
+        epoch, started = int(state.epoch) + 1, time.perf_counter()
+        in_force = {
+            "beta": float(self._session.kl_schedule(state.step)),
+            "anchor_weight": float(self._session.weight_schedule(state.anchor_weight)),
+        }
+        state, means = run_epoch(
+            self._session,
+            state,
+            steps_per_dispatch=self._config.training.steps_per_dispatch,
+            on_chunk=lambda step, so_far: self._listener.chunk_done(epoch=epoch, step=step, means=so_far),
+        )
+        trained = time.perf_counter()
+        validation = self._validate(state.params, epoch)
+        state, improved = record_validation(state, self._session.weight_schedule, validation[SELECTION_METRIC])
+        record = {
+            "epoch": epoch,
+            "step": int(state.step),
+            "loss": means.loss,
+            **means.terms,
+            **in_force,
+            **{f"validation/{metric}": value for metric, value in validation.items()},
+            "best_epoch": int(state.best_epoch),
+            "train_seconds": round(trained - started, 4),
+            "validation_seconds": round(time.perf_counter() - trained, 4),
+            "users_per_second": round(means.users / (trained - started), 1),
+        }
+        return state, record, improved
+
+    def _validate(self, params: dict, epoch: int) -> dict[str, float]:
+        try:
+            users = self._session.validation.evaluate(self._score, params)
+        except FloatingPointError as error:
+            raise NonFiniteLoss(
+                f"validation after epoch {epoch} failed: {error}; the last checkpoint is kept"
+            ) from error
+        return {metric: summary.mean for metric, summary in users.summaries().items()}
+
+    def _save(self, state: TrainState, best: dict) -> None:
+        due = time.monotonic() - self._saved_at >= self._config.training.checkpoint_seconds
+        if due or int(state.epoch) == 1 or self._finished(state):
+            self._checkpoints.save(state, best)
+            self._saved_at = time.monotonic()

@@ -1,0 +1,87 @@
+"""The results of a run on held-out users: measured, written beside the run, shown."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from piavae_jax.baselines import popularity_scores
+from piavae_jax.config import ExperimentConfig
+from piavae_jax.data.prepared import PreparedDataset
+from piavae_jax.errors import UserError
+from piavae_jax.evaluation import UserMetrics, write_user_metrics
+from piavae_jax.models import Model, make_score_fn
+from piavae_jax.training.run_folder import RunFolder
+from piavae_jax.training.session import make_evaluator, make_mesh
+
+FOLDER = "results"
+SPLITS = ("validation", "test")
+
+
+def evaluate_run(
+    run: RunFolder, model: Model, params: dict, dataset: PreparedDataset, *, split: str = "test"
+) -> tuple[UserMetrics, UserMetrics]:
+    """Evaluate a trained model, and popularity beside it, on the validation or test users of a data set.
+
+    Popularity comes from the run's own vocabulary, so that the data set's training rows are not read.
+
+    Returns:
+      Per-user results of the model and of popularity.
+
+    Raises:
+      UserError: the data set has another item vocabulary than the run.
+    """
+    check_vocabulary(run, dataset)
+    config = run.config
+    heldout = {"validation": dataset.validation, "test": dataset.test}[split]
+    evaluator = make_evaluator(config, heldout, dataset, _mesh(config))
+    counts = jnp.asarray(run.vocabulary["train_users"].to_numpy(), jnp.float32)
+    return evaluator.evaluate(make_score_fn(model), params), evaluator.evaluate(popularity_scores, counts)
+
+
+def _mesh(config: ExperimentConfig) -> Any:
+    try:
+        return make_mesh(config)
+    except UserError:  # a run trained on more devices than there are here is evaluated on one
+        return None
+
+
+def check_vocabulary(run: RunFolder, dataset: PreparedDataset) -> None:
+    """Refuse to evaluate a run on items that it does not know by number.
+
+    Raises:
+      UserError: the item vocabularies differ.
+    """
+    if run.vocabulary_digest != dataset.vocabulary_digest:
+        raise UserError(
+            f"{run.path} was trained on the data set {run.data_name!r} with {run.vocabulary.height} items, and "
+            f"{dataset.path} has another item vocabulary ({dataset.num_items} items); pass the data set of the run"
+        )
+
+
+def write_results(run: RunFolder, users: UserMetrics, *, split: str) -> Path:
+    """Write a run's means as `results/SPLIT.json` and per-user values as `results/SPLIT_users.parquet`.
+
+    Returns:
+      The folder.
+    """
+    folder = run.path / FOLDER
+    summary: dict[str, Any] = {"run": run.config.name, "data": run.data_name, "split": split}
+    for metric, value in users.summaries().items():
+        summary[metric] = {
+            "mean": value.mean,
+            "standard_error": value.standard_error,
+            "users": value.users,
+            "users_without_targets": value.users_without_targets,
+        }
+    write_user_metrics(users, users_file(run.path, split))
+    staged = folder / f".{split}.json"
+    staged.write_text(json.dumps(summary, indent=2) + "\n")
+    staged.replace(folder / f"{split}.json")
+    return folder
+
+
+def users_file(workdir: Path, split: str) -> Path:
+    """Where the per-user values of a run on a split are kept."""
+    return workdir / FOLDER / f"{split}_users.parquet"

@@ -1,0 +1,159 @@
+"""A run folder: everything about a run that is not weights, in files that people and programs can read."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import polars as pl
+
+from piavae_jax import config as configs
+from piavae_jax.config import ExperimentConfig
+from piavae_jax.data.atomic import new_folder
+from piavae_jax.data.csr import item_counts
+from piavae_jax.data.prepared import PreparedDataset, vocabulary_digest
+from piavae_jax.errors import UserError
+
+FORMAT_VERSION = 1
+_PACKAGES = ("piavae-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_INFO, _CONFIG, _VOCABULARY, _METRICS = "run.json", "config.json", "vocabulary.parquet", "metrics.jsonl"
+
+
+class RunFolder(NamedTuple):
+    """A run on disk. It needs no training data to be evaluated or to recommend."""
+
+    path: Path
+    config: ExperimentConfig
+    vocabulary: pl.DataFrame
+    """Columns `item_id`, `title` (null where unknown) and `train_users`, the item's popularity; row = item index."""
+    data_name: str
+    """Name of the data set that it was trained on."""
+    data_digest: str
+    """Digest of that data set's training interactions and vocabulary."""
+
+    @property
+    def metrics_file(self) -> Path:
+        """`metrics.jsonl`, one line an epoch."""
+        return self.path / _METRICS
+
+    @property
+    def vocabulary_digest(self) -> str:
+        """Digest of the item vocabulary; data to evaluate on must have the same."""
+        return vocabulary_digest(self.vocabulary["item_id"])
+
+
+def data_digest(dataset: PreparedDataset) -> str:
+    """Tell one training set from another: the SHA-256 of its vocabulary and of its training rows' file."""
+    return f"{dataset.vocabulary_digest}:{dataset.manifest.files['train.indices.npy']}"
+
+
+def create(path: Path, config: ExperimentConfig, dataset: PreparedDataset) -> RunFolder:
+    """Write a new run folder, whole or not at all.
+
+    Raises:
+      UserError: the folder exists and is not empty.
+    """
+    counts = item_counts(dataset.train, dataset.num_items)
+    vocabulary = dataset.items.select("item_id", "title").with_columns(train_users=pl.Series(counts, dtype=pl.Int64))
+    info = {
+        "format_version": FORMAT_VERSION,
+        "data": {"name": dataset.name, "digest": data_digest(dataset)},
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    }
+    with new_folder(path, overwrite=False, marker=_INFO) as staging:
+        (staging / _INFO).write_text(json.dumps(info, indent=2) + "\n")
+        (staging / _CONFIG).write_text(json.dumps(configs.to_dict(config), indent=2) + "\n")
+        vocabulary.write_parquet(staging / _VOCABULARY)
+    return load(path)
+
+
+def exists(path: Path) -> bool:
+    """Whether the folder holds a run."""
+    return (path / _INFO).is_file()
+
+
+def load(path: Path) -> RunFolder:
+    """Read a run folder.
+
+    Raises:
+      UserError: it is missing, damaged or of another format version.
+    """
+    if not exists(path):
+        raise UserError(f"{path} is not a run folder: it has no {_INFO}; pass a folder that bin/train.py wrote")
+    try:
+        info = json.loads((path / _INFO).read_text())
+        version = info["format_version"]
+        if version != FORMAT_VERSION:
+            raise UserError(f"{path} has format version {version}, this library reads {FORMAT_VERSION}; train it again")
+        config = configs.from_dict(json.loads((path / _CONFIG).read_text()))
+        vocabulary = pl.read_parquet(path / _VOCABULARY)
+        return RunFolder(path, config, vocabulary, info["data"]["name"], info["data"]["digest"])
+    except (OSError, KeyError, json.JSONDecodeError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"{path} is damaged ({error}); restore it from a copy or train again") from error
+
+
+def check_resumable(run: RunFolder, config: ExperimentConfig, dataset: PreparedDataset) -> None:
+    """Refuse to go on with a run under another config or on other data.
+
+    Raises:
+      UserError: names the first field that differs, or the data set.
+    """
+    for name, ours, theirs in _differences(configs.to_dict(config), configs.to_dict(run.config)):
+        raise UserError(
+            f"{run.path} was trained with config.{name}={theirs!r}, now it is {ours!r}; "
+            "choose another --config.workdir, or give the same config to resume"
+        )
+    if run.data_digest != data_digest(dataset):
+        raise UserError(
+            f"{run.path} was trained on other data ({run.data_name}) than {config.data.path}; "
+            "choose another --config.workdir"
+        )
+
+
+# Where the data and the run lie may change between two sessions of one run; what they are may not.
+_LOCATIONS = ("workdir", "data.path")
+
+
+def _differences(ours: Any, theirs: Any, prefix: str = "") -> Iterable[tuple[str, Any, Any]]:
+    if not isinstance(ours, dict):
+        if prefix not in _LOCATIONS and ours != theirs:
+            yield prefix, ours, theirs
+        return
+    for name in ours:
+        yield from _differences(ours[name], theirs[name], f"{prefix}.{name}" if prefix else name)
+
+
+def append_metrics(run: RunFolder, record: dict[str, Any]) -> None:
+    """Add one epoch's line to `metrics.jsonl`, on disk when this returns."""
+    with run.metrics_file.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_metrics(run: RunFolder) -> list[dict[str, Any]]:
+    """The records of all epochs so far; a line that a crash cut short is left out."""
+    if not run.metrics_file.exists():
+        return []
+    records = []
+    for line in run.metrics_file.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def keep_metrics_until(run: RunFolder, epoch: int) -> list[dict[str, Any]]:
+    """Drop the records after an epoch, which a resumed run will write anew, and return the rest."""
+    records = [record for record in read_metrics(run) if record["epoch"] <= epoch]
+    replacement = run.path / f".{_METRICS}"
+    replacement.write_text("".join(json.dumps(record) + "\n" for record in records))
+    replacement.replace(run.metrics_file)
+    return records

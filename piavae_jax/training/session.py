@@ -1,0 +1,110 @@
+"""Everything a run needs besides its state: compiled functions and the data on the devices."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import AxisType, Mesh
+
+from piavae_jax import schedules
+from piavae_jax.config import ExperimentConfig
+from piavae_jax.data.batches import Capacity, DeviceRows, plan_capacity, to_device
+from piavae_jax.data.prepared import HeldOut, PreparedDataset
+from piavae_jax.errors import UserError
+from piavae_jax.evaluation import DATA_AXIS, Evaluator
+from piavae_jax.models import Model, multvae
+from piavae_jax.schedules import AdaptiveWeight
+from piavae_jax.training.objective import make_loss_fn
+from piavae_jax.training.state import make_optimizer, make_weight_schedule
+from piavae_jax.training.step import RunSteps, make_run_steps, make_train_step
+
+SELECTION_METRIC = "ndcg@100"
+
+
+class Session(NamedTuple):
+    """A run's machinery, a function of its config and data."""
+
+    model: Model
+    run_steps: RunSteps
+    kl_schedule: optax.Schedule
+    weight_schedule: AdaptiveWeight
+    rows: DeviceRows
+    """Training interactions, on every device."""
+    lengths: np.ndarray
+    """int64[U_train]."""
+    capacity: Capacity
+    batch_size: int
+    """B, over all devices."""
+    shards: int
+    """Devices that share a batch."""
+    validation: Evaluator
+
+
+def build_model(config: ExperimentConfig, num_items: int) -> Model:
+    """The model that a config names, for a vocabulary of I items."""
+    return multvae(num_items, hidden=config.model.hidden, latent_dim=config.model.latent_dim)
+
+
+def make_mesh(config: ExperimentConfig) -> Mesh | None:
+    """A one-dimensional mesh over the devices that share each batch; None for a single device.
+
+    Raises:
+      UserError: there are fewer devices than asked for, or they do not divide the batch.
+    """
+    available = jax.device_count()
+    count = config.training.devices or available
+    if count > available:
+        raise UserError(
+            f"config.training.devices must be at most {available}, the devices here, got {count}; 0 takes all"
+        )
+    if config.training.batch_size % count:
+        raise UserError(
+            f"config.training.batch_size must be a multiple of the {count} devices, "
+            f"got {config.training.batch_size}; change it or set config.training.devices"
+        )
+    if count == 1:
+        return None
+    return jax.make_mesh((count,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
+
+
+def metric_labels(config: ExperimentConfig) -> tuple[str, ...]:
+    """The metrics to report, the one that selects the model among them."""
+    return tuple(dict.fromkeys((SELECTION_METRIC, *config.evaluation.metrics)))
+
+
+def make_evaluator(
+    config: ExperimentConfig, heldout: HeldOut, dataset: PreparedDataset, mesh: Mesh | None = None
+) -> Evaluator:
+    """The evaluator of a config on a data set's validation or test users."""
+    return Evaluator(
+        heldout,
+        num_items=dataset.num_items,
+        user_ids=dataset.users["user_id"].gather(heldout.users),
+        metrics=metric_labels(config),
+        batch_size=config.evaluation.batch_size,
+        mesh=mesh,
+    )
+
+
+def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session:
+    """Put a run's machinery together; raises UserError where config and machine disagree."""
+    mesh = make_mesh(config)
+    shards = 1 if mesh is None else mesh.size
+    model = build_model(config, dataset.num_items)
+    kl_schedule = schedules.linear_to_cap(cap=config.kl.cap, total_steps=config.kl.total_steps)
+    weight_schedule = make_weight_schedule(config)
+    train_step = make_train_step(make_loss_fn(model, config), make_optimizer(config), kl_schedule, weight_schedule)
+    lengths = dataset.train.lengths
+    return Session(
+        model=model,
+        run_steps=make_run_steps(train_step, mesh),
+        kl_schedule=kl_schedule,
+        weight_schedule=weight_schedule,
+        rows=to_device(dataset.train),
+        lengths=lengths,
+        capacity=plan_capacity(lengths, batch_size=config.training.batch_size, shards=shards),
+        batch_size=config.training.batch_size,
+        shards=shards,
+        validation=make_evaluator(config, dataset.validation, dataset, mesh),
+    )

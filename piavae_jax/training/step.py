@@ -1,0 +1,102 @@
+"""The train step, pure, and chunks of steps on interactions that live on the device."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+
+from piavae_jax.data.batches import DeviceRows, gather_batch
+from piavae_jax.evaluation import DATA_AXIS
+from piavae_jax.schedules import AdaptiveWeight
+from piavae_jax.training.objective import LossFn
+from piavae_jax.training.state import TrainState, step_key
+from piavae_jax.types import SparseBatch
+
+
+class StepSums(NamedTuple):
+    """Sums over the real users of a step's batch, over all devices."""
+
+    users: jax.Array
+    """float32[], users in the batch."""
+    loss: jax.Array
+    """float32[]."""
+    terms: Any
+    """The loss's terms, unweighted: a NamedTuple of float32[]."""
+
+
+TrainStep = Callable[..., tuple[TrainState, StepSums]]
+
+
+def make_train_step(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    kl_schedule: optax.Schedule,
+    weight_schedule: AdaptiveWeight,
+) -> TrainStep:
+    """Build `train_step(state, batch, *, axis_name=None) -> (state, StepSums)`.
+
+    The step is pure. Each device sums its users' losses and gradients; sums and counts, not means, are reduced over
+    `axis_name`, so padded rows and unequal shards change nothing. It runs under `jit`, and under `shard_map` (with
+    `check_vma=False`) or `pmap` with the name of the mapped axis.
+    """
+
+    def train_step(
+        state: TrainState, batch: SparseBatch, *, axis_name: str | None = None
+    ) -> tuple[TrainState, StepSums]:
+        beta, anchor_weight = kl_schedule(state.step), weight_schedule(state.anchor_weight)
+
+        def summed_loss(params: Any) -> tuple[jax.Array, StepSums]:
+            loss, terms = loss_fn(params, batch, beta=beta, anchor_weight=anchor_weight, key=step_key(state))
+            users = jnp.sum(batch.row_mask, dtype=jnp.float32)
+            per_user = (loss, terms)
+            total, totals = jax.tree.map(lambda x: jnp.sum(jnp.where(batch.row_mask, x, 0.0)), per_user)
+            return total, StepSums(users, total, totals)
+
+        gradients, sums = jax.grad(summed_loss, has_aux=True)(state.params)
+        if axis_name is not None:
+            gradients, sums = jax.lax.psum((gradients, sums), axis_name)
+        mean_gradients = jax.tree.map(lambda gradient: gradient / sums.users, gradients)
+        updates, opt_state = optimizer.update(mean_gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), sums
+
+    return train_step
+
+
+RunSteps = Callable[[TrainState, DeviceRows, jax.Array, int], tuple[TrainState, StepSums]]
+
+
+def make_run_steps(train_step: TrainStep, mesh: Mesh | None = None) -> RunSteps:
+    """Build `run_steps(state, rows, order, capacity) -> (state, StepSums of [C])`, compiled.
+
+    One call runs C steps in a `lax.scan`, cutting each batch from `rows` on the device. `order: int32[C, B]` holds the
+    users of each batch (-1 pads), `capacity` the slots N of a batch or, with a mesh, of each device's share of it. The
+    state is donated: the caller's copy is gone.
+    """
+
+    def run(
+        state: TrainState, rows: DeviceRows, order: jax.Array, *, capacity: int, axis_name: str | None
+    ) -> tuple[TrainState, StepSums]:
+        def body(carry: TrainState, users: jax.Array) -> tuple[TrainState, StepSums]:
+            return train_step(carry, gather_batch(rows, users, capacity=capacity), axis_name=axis_name)
+
+        return jax.lax.scan(body, state, order)
+
+    @partial(jax.jit, static_argnums=3, donate_argnums=0)
+    def run_steps(state: TrainState, rows: DeviceRows, order: jax.Array, capacity: int) -> tuple[TrainState, StepSums]:
+        if mesh is None:
+            return run(state, rows, order, capacity=capacity, axis_name=None)
+        replicated, batches = PartitionSpec(), PartitionSpec(None, DATA_AXIS)
+        return jax.shard_map(
+            partial(run, capacity=capacity, axis_name=DATA_AXIS),
+            mesh=mesh,
+            in_specs=(replicated, replicated, batches),
+            out_specs=replicated,
+            check_vma=False,  # the step sums gradients itself
+        )(state, rows, order)
+
+    return run_steps

@@ -1,0 +1,100 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIG = """
+from piavae_jax.config import ExperimentConfig
+
+def get_config():
+    config = ExperimentConfig(name="try")
+    config.data.path = "nowhere"
+    return config
+"""
+
+
+def call(tmp_path, script, *arguments):
+    """Run a command of bin/ as a user does, in an empty folder."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(
+        [sys.executable, ROOT / "bin" / script, *map(str, arguments)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def assert_one_line(result, tmp_path, message):
+    assert result.returncode == 2, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert {path.name for path in tmp_path.iterdir()} <= {"try.py", "broken.py", "other.py", "__pycache__"}
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "try.py"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config is missing"),
+        (["--config=none.py"], "--config must name a file, got 'none.py'"),
+        (["--config=try.py", "--config.pia.wait=3"], "Field wait not found"),
+        (["--config=try.py", "--config.pia.weight=heavy"], "could not convert string to float: 'heavy'"),
+        (["--config=try.py", "--config.model.keep_prob=2.0"], "config.model.keep_prob must be in (0, 1], got 2.0"),
+        (["--config=try.py", "--config.evaluation.metrics=('map@10',)"], 'metric "map@10" must be'),
+        (["--config=try.py", "--confg.seed=3"], "Unknown command line flag 'confg.seed'"),
+        (["--config=try.py", "extra"], "unexpected argument 'extra'"),
+        (["--config=try.py"], "nowhere is not a folder"),
+    ],
+)
+def test_train_refuses_in_one_line(tmp_path, config, arguments, message):
+    assert_one_line(call(tmp_path, "train.py", *arguments), tmp_path, message)
+
+
+def test_train_refuses_a_config_file_that_is_broken(tmp_path):
+    (tmp_path / "broken.py").write_text("def get_config(:\n")
+    assert_one_line(call(tmp_path, "train.py", "--config=broken.py"), tmp_path, "--config cannot be loaded")
+    (tmp_path / "other.py").write_text("def get_config():\n    return 3\n")
+    assert_one_line(call(tmp_path, "train.py", "--config=other.py"), tmp_path, "must return a piavae_jax Experiment")
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("evaluate.py", ["--workdir", "gone"], "gone is not a run folder"),
+        ("evaluate.py", ["--workdir", "gone", "--groups", "a,b"], "--groups must be whole numbers"),
+        ("tune.py", ["--config=try.py", "--grid=pia.weight"], "--grid must be FIELD=VALUE,VALUE"),
+        ("tune.py", ["--config=try.py", "--grid=pia.wait=1,2"], "--grid names pia.wait, which is no field"),
+        ("tune.py", ["--config=try.py", "--grid=pia.scale=0.5,2"], "config.pia.scale must be a finite number >= 1"),
+        ("tune.py", ["--config=try.py", "--shard=2/2"], "--shard must be i/n with 0 <= i < n, got '2/2'"),
+    ],
+)
+def test_other_commands_refuse_in_one_line(tmp_path, config, script, arguments, message):
+    assert_one_line(call(tmp_path, script, *arguments), tmp_path, message)
+
+
+@pytest.mark.parametrize("script", ["train.py", "tune.py", "evaluate.py", "prepare.py"])
+def test_help_shows_a_command_to_copy(tmp_path, script):
+    result = call(tmp_path, script, "--help")
+    assert result.returncode == 0
+    assert f"python bin/{script}" in result.stdout
+
+
+def test_the_research_api_loads_without_reading_or_writing_anything():
+    code = (
+        "import sys, piavae_jax; assert 'jax' not in sys.modules; piavae_jax.losses.elbo; print('orbax' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
