@@ -9,8 +9,6 @@ A run folder is enough to restore the model; the data are those it was trained o
 import argparse
 from pathlib import Path
 
-from absl import logging
-
 from piavae_jax import cli
 from piavae_jax.errors import UserError
 
@@ -27,7 +25,6 @@ def _parse() -> argparse.Namespace:
 
 def main() -> None:
     """Evaluate, write and show."""
-    logging.set_verbosity(logging.WARNING)
     arguments = _parse()
     try:
         edges = [int(edge) for edge in arguments.groups.split(",")]

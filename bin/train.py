@@ -5,7 +5,7 @@
 Called again with the same arguments it goes on where it was stopped.
 """
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from piavae_jax import cli
@@ -16,7 +16,6 @@ _QUIET = flags.DEFINE_boolean("quiet", False, "Show no progress.")
 
 def main() -> None:
     """Run one experiment."""
-    logging.set_verbosity(logging.WARNING)
     from piavae_jax.training.experiment import run_experiment  # JAX loads only for a command line that is right
 
     run_experiment(cli.config_value(_CONFIG), console=cli.console, quiet=_QUIET.value)

@@ -9,7 +9,7 @@ by --shard=0/2 and --shard=1/2.
 
 from pathlib import Path
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from piavae_jax import cli
@@ -30,7 +30,6 @@ def _shard(text: str) -> tuple[int, int]:
 
 def main() -> None:
     """Train and rank."""
-    logging.set_verbosity(logging.WARNING)
     from piavae_jax.training.grid import run_grid
 
     config = cli.config_value(_CONFIG)

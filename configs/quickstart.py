@@ -8,9 +8,9 @@ def get_config() -> ExperimentConfig:
     config.data.path = "data/quickstart"
     config.model.hidden = (200,)
     config.model.latent_dim = 64
-    config.kl.total_steps = 1500
+    config.kl.total_steps = 4_000
     config.pia.weight = 1.0
     config.pia.scale = 1.5
-    config.training.epochs = 60
+    config.training.epochs = 40
     config.training.batch_size = 100
     return config

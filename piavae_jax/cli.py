@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from absl import logging
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +26,7 @@ EXIT_INTERRUPTED = 130
 
 def run(main: Callable[[], None]) -> None:
     """Call `main` and end the process: status 0, 2 with one line for a `UserError`, 130 for Ctrl-C."""
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what this library does on purpose
     try:
         main()
     except UserError as error:

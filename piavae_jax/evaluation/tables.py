@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from rich import box
 from rich.table import Table
 
 from piavae_jax.evaluation.groups import PAPER_GROUPS, GroupSummary, UserGroup, summarize_groups
@@ -19,14 +20,13 @@ def format_summary(summary: MetricSummary, digits: int = 4) -> str:
 
 
 def systems_table(systems: Mapping[str, UserMetrics], *, title: str | None = None) -> Table:
-    """A row for each system: each metric's mean ± standard error, and the users behind it."""
+    """A row for each system: each metric's mean ± standard error; below, the users behind it."""
     labels = _labels(systems.values())
-    table = _table(["system"], [*labels, "users", "no target"], title)
+    table = _table(["system"], labels, title)
     for name, metrics in systems.items():
         summaries = metrics.summaries()
-        cells = [format_summary(summaries[label]) if label in summaries else "" for label in labels]
-        left_out = int((metrics.num_target == 0).sum())
-        table.add_row(name, *cells, f"{len(metrics) - left_out:,}", f"{left_out:,}")
+        table.add_row(name, *(format_summary(summaries[label]) if label in summaries else "" for label in labels))
+    table.caption = "; ".join(dict.fromkeys(map(_describe_users, systems.values())))
     return table
 
 
@@ -45,23 +45,28 @@ def groups_table(
 
 
 def comparisons_table(comparisons: Sequence[Comparison], *, title: str | None = None) -> Table:
-    """A row for each comparison: means, difference with its interval, relative uplift, p-values."""
-    right = ["baseline mean", "system mean", "difference", "interval", "relative", "p", "p (Holm)"]
-    table = _table(["metric", "system", "baseline"], right, title)
+    """A row for each comparison: difference with its interval, relative uplift, p-values."""
+    pairs = {(row.system, row.baseline) for row in comparisons}
+    names = ["system", "baseline"] if len(pairs) > 1 else []
+    table = _table([*names, "metric"], ["difference", "interval", "relative", "p", "p (Holm)"], title)
     for row in comparisons:
         table.add_row(
+            *(getattr(row, name) for name in names),
             row.metric,
-            row.system,
-            row.baseline,
-            f"{row.baseline_mean:.4f}",
-            f"{row.system_mean:.4f}",
             f"{row.difference:+.4f}",
             f"{row.low:+.4f} to {row.high:+.4f}",
             f"{row.relative:+.2%}",
             _format_p(row.p_value),
             _format_p(row.p_holm),
         )
+    if not names:
+        table.caption = " minus ".join(next(iter(pairs)))
     return table
+
+
+def _describe_users(metrics: UserMetrics) -> str:
+    left_out = int((metrics.num_target == 0).sum())
+    return f"{len(metrics) - left_out:,} users, {left_out:,} left out for want of held-out items"
 
 
 def _group_cells(summary: GroupSummary, labels: Sequence[str]) -> list[str]:
@@ -74,7 +79,7 @@ def _labels(systems: Iterable[UserMetrics]) -> list[str]:
 
 
 def _table(left: Sequence[str], right: Sequence[str], title: str | None) -> Table:
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     # A narrow console wraps cells; it must never cut a number short.
     for name in left:
         table.add_column(name, overflow="fold")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import jax
 import orbax.checkpoint as ocp
@@ -23,7 +23,7 @@ class Checkpoints:
     def __init__(self, workdir: Path, *, read_only: bool = False) -> None:
         self._manager = ocp.CheckpointManager(
             (workdir / FOLDER).absolute(),
-            item_names=("state", "best"),
+            item_handlers={"state": ocp.StandardCheckpointHandler(), "best": ocp.StandardCheckpointHandler()},
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=1, create=not read_only, read_only=read_only, cleanup_tmp_directories=not read_only
             ),
@@ -57,28 +57,33 @@ class Checkpoints:
         Raises:
           UserError: the files do not hold such a state.
         """
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(_abstract(like)), best=ocp.args.StandardRestore(_abstract(like.params))
-        )
-        restored = self._restore(items)
+        restored = self._restore(state=like, best=like.params)
         return restored["state"], restored["best"]
 
     def restore_best(self, like: dict) -> dict:
         """Read back the best parameters alone; `like` and errors as for `restore`."""
-        return self._restore(ocp.args.Composite(best=ocp.args.StandardRestore(_abstract(like))))["best"]
+        return self._restore(best=like)["best"]
 
-    def _restore(self, items: ocp.args.Composite) -> ocp.args.Composite:
-        if self.epoch is None:
-            raise UserError(f"{self._manager.directory} holds no checkpoint; train for at least one epoch first")
+    def _restore(self, **like: Any) -> ocp.args.Composite:
+        folder, epoch = self._manager.directory, self.epoch
+        if epoch is None:
+            raise UserError(f"{folder} holds no checkpoint; train for at least one epoch first")
+        arguments = {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in like.items()}
         try:
-            return self._manager.restore(self.epoch, args=items)
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"the checkpoint in {self._manager.directory} cannot be read ({reason}); "
-                "restore the folder from a copy or train again"
-            ) from error
+            saved = self._manager.item_metadata(epoch)["best"]
+            if _shapes(saved.tree) != _shapes(like["best"]):
+                raise UserError(f"{folder} holds other parameters than its config and vocabulary name; restore a copy")
+            return self._manager.restore(epoch, args=ocp.args.Composite(**arguments))
+        except UserError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise UserError(f"{folder} cannot be read ({reason}); restore a copy or train again") from error
 
 
-def _abstract(tree: object) -> object:
+def _abstract(tree: Any) -> Any:
     return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(tree)}

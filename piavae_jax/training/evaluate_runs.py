@@ -85,6 +85,6 @@ def _print_comparison(
         console.print(systems_table(averaged, title="each user's mean over the runs"))
     table = comparisons_table(
         compare(averaged, baseline=label(theirs)),
-        title="paired over users: 95 % bootstrap interval, t-test, Holm correction",
+        title="paired over users: 95 % bootstrap interval, t-test",
     )
     console.print(table)

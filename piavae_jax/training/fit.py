@@ -116,7 +116,7 @@ class _Loop:
         return FitResult(self._run, best, self._session, records)
 
     def _start(self) -> tuple[TrainState, dict]:
-        state = init_state(self._session.model, self._config)
+        state = self._session.replicate(init_state(self._session.model, self._config))
         if self._checkpoints.epoch is None:
             return state, state.params
         return self._checkpoints.restore(state)

@@ -57,6 +57,8 @@ def create(path: Path, config: ExperimentConfig, dataset: PreparedDataset) -> Ru
     Raises:
       UserError: the folder exists and is not empty.
     """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} exists and holds no run; choose another --config.workdir, or empty it")
     counts = item_counts(dataset.train, dataset.num_items)
     vocabulary = dataset.items.select("item_id", "title").with_columns(train_users=pl.Series(counts, dtype=pl.Int64))
     info = {

@@ -1,11 +1,11 @@
 """Everything a run needs besides its state: compiled functions and the data on the devices."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from piavae_jax import schedules
 from piavae_jax.config import ExperimentConfig
@@ -19,6 +19,7 @@ from piavae_jax.training.objective import make_loss_fn
 from piavae_jax.training.state import make_optimizer, make_weight_schedule
 from piavae_jax.training.step import RunSteps, make_run_steps, make_train_step
 
+Tree = TypeVar("Tree")
 SELECTION_METRIC = "ndcg@100"
 
 
@@ -36,9 +37,18 @@ class Session(NamedTuple):
     capacity: Capacity
     batch_size: int
     """B, over all devices."""
-    shards: int
-    """Devices that share a batch."""
+    mesh: Mesh | None
+    """The devices that share a batch; None for a single one."""
     validation: Evaluator
+
+    @property
+    def shards(self) -> int:
+        """Devices that share a batch."""
+        return 1 if self.mesh is None else self.mesh.size
+
+    def replicate(self, tree: Tree) -> Tree:
+        """Put a copy of every array on every device, where the steps expect it and leave it."""
+        return tree if self.mesh is None else jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
 
 def build_model(config: ExperimentConfig, num_items: int) -> Model:
@@ -96,7 +106,7 @@ def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session
     weight_schedule = make_weight_schedule(config)
     train_step = make_train_step(make_loss_fn(model, config), make_optimizer(config), kl_schedule, weight_schedule)
     lengths = dataset.train.lengths
-    return Session(
+    session = Session(
         model=model,
         run_steps=make_run_steps(train_step, mesh),
         kl_schedule=kl_schedule,
@@ -105,6 +115,7 @@ def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session
         lengths=lengths,
         capacity=plan_capacity(lengths, batch_size=config.training.batch_size, shards=shards),
         batch_size=config.training.batch_size,
-        shards=shards,
+        mesh=mesh,
         validation=make_evaluator(config, dataset.validation, dataset, mesh),
     )
+    return session._replace(rows=session.replicate(session.rows))

@@ -12,14 +12,15 @@ class TensorBoard(Silent):
     """A `Listener` that writes every number of an epoch's record."""
 
     def __init__(self, folder: Path) -> None:
-        """Open `folder` for event files; raises UserError where tensorboardX is not installed."""
+        """Name the folder of the event files; raises UserError where tensorboardX is not installed."""
         try:
-            from tensorboardX import SummaryWriter
+            import tensorboardX
         except ImportError as error:
             raise UserError(
                 "config.training.tensorboard needs tensorboardX; install it with: pip install 'piavae-jax[tensorboard]'"
             ) from error
-        self._writer = SummaryWriter(str(folder))
+        self._folder, self._make_writer = folder, tensorboardX.SummaryWriter
+        self._writer: Any = None
 
     def __enter__(self) -> Self:
         return self
@@ -27,7 +28,12 @@ class TensorBoard(Silent):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def run_started(self, **_: int) -> None:
+        """Open the event files, now that the run folder is there."""
+        self._writer = self._make_writer(str(self._folder))
 
     def epoch_done(self, record: dict[str, Any]) -> None:
         """Write one epoch."""

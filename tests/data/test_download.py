@@ -187,7 +187,9 @@ def test_damaged_zip_without_checksum_leaves_nothing(script, tmp_path):
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("statement", [f"MD5 (ml.zip) = {MD5}\n", f"{MD5.upper()}  ml.zip\n"])
+@pytest.mark.parametrize(
+    "statement", [f"MD5 (ml.zip) = {MD5}\n", f"{MD5.upper()}  ml.zip\n"], ids=["BSD", "upper case"]
+)
 def test_checksum_of_the_publisher(script, tmp_path, statement):
     script.files["/ml.zip.md5"] = statement.encode()
     assert download_dataset("moving", tmp_path).read_bytes() == CONTENT

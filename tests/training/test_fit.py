@@ -216,6 +216,10 @@ def test_other_vocabularies_are_refused_in_evaluation(finished, dataset):
             lambda path: (path / "config.json").write_text(
                 (path / "config.json").read_text().replace('"latent_dim": 6', '"latent_dim": 7')
             ),
+            "holds other parameters than its config",
+        ),
+        (
+            lambda path: [file.write_bytes(b"") for file in path.glob("checkpoints/*/best/*") if file.is_file()],
             "cannot be read",
         ),
     ],
