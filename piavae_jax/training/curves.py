@@ -1,14 +1,17 @@
 """Learning curves of a run as a picture."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from piavae_jax.errors import UserError
 
+_LEGEND: Mapping[str, Any] = {"fontsize": "small", "frameon": False}
+Records: TypeAlias = Sequence[Mapping[str, Any]]
 _TERMS = {"nll": "negative log-likelihood", "kl": "KL", "anchor": "anchor loss"}
 
 
-def draw_curves(records: list[dict[str, Any]], path: Path, *, title: str) -> None:
+def draw_curves(records: Records, path: Path, *, title: str) -> None:
     """Draw validation metrics, loss terms and their weights over epochs into a PNG.
 
     Raises:
@@ -21,26 +24,44 @@ def draw_curves(records: list[dict[str, Any]], path: Path, *, title: str) -> Non
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     figure.suptitle(title)
     quality, terms, weights = figure.subplots(1, 3)
-    epochs = [record["epoch"] for record in records]
+    _draw_quality(quality, records)
+    _draw_terms(terms, records)
+    _draw_weights(weights, records)
+    for axes in (quality, terms, weights):
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.25)
+        axes.spines["top"].set_visible(False)
+    figure.savefig(path, dpi=120)
 
-    def plot(axes: Any, key: str, label: str) -> None:
-        axes.plot(epochs, [record[key] for record in records], label=label)
 
+def _plot(axes: Any, records: Records, key: str, **style: Any) -> Any:
+    (line,) = axes.plot([record["epoch"] for record in records], [record[key] for record in records], **style)
+    return line
+
+
+def _draw_quality(axes: Any, records: Records) -> None:
     for key in records[0]:
         if key.startswith("validation/"):
-            plot(quality, key, key.removeprefix("validation/"))
-    quality.axvline(records[-1]["best_epoch"], color="grey", linewidth=0.8, linestyle="--", label="best epoch")
-    quality.set(title="validation", xlabel="epoch", ylim=(0, None))
+            _plot(axes, records, key, label=key.removeprefix("validation/"))
+    axes.axvline(records[-1]["best_epoch"], color="grey", linewidth=0.8, linestyle="--", label="best epoch")
+    axes.set(title="validation", ylim=(0, None))
+    axes.legend(**_LEGEND)
+
+
+def _draw_terms(axes: Any, records: Records) -> None:
     for key, label in _TERMS.items():
         if key in records[0]:
-            plot(terms, key, label)
-    terms.set(title="loss terms, mean over users, unweighted", xlabel="epoch", yscale="log")
-    plot(weights, "beta", "beta (KL)")
+            _plot(axes, records, key, label=label)
+    axes.set(title="loss terms, unweighted", yscale="log")
+    axes.legend(**_LEGEND)
+
+
+def _draw_weights(axes: Any, records: Records) -> None:
+    lines = [_plot(axes, records, "beta", label="beta (KL)")]
+    axes.set(title="weights", ylim=(0, None))
     if "anchor" in records[0]:
-        plot(weights, "anchor_weight", "lambda_A (anchor)")
-    weights.set(title="weights", xlabel="epoch", yscale="symlog", ylim=(0, None))
-    for axes in (quality, terms, weights):
-        axes.legend(fontsize="small", frameon=False)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120)
+        right = axes.twinx()
+        lines.append(_plot(right, records, "anchor_weight", label="lambda_A (anchor), right", color="tab:green"))
+        right.set_ylim(0, None)
+        right.spines["top"].set_visible(False)
+    axes.legend(handles=lines, **_LEGEND)

@@ -3,8 +3,10 @@
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from piavae_jax.training.epoch import EpochMeans
 from piavae_jax.training.session import SELECTION_METRIC
@@ -12,22 +14,19 @@ from piavae_jax.training.session import SELECTION_METRIC
 _VALIDATION = f"validation/{SELECTION_METRIC}"
 
 
-def describe(record: dict[str, Any]) -> str:
-    """One epoch in one line."""
-    terms = [f"{name} {record[name]:.2f}" for name in ("nll", "kl", "anchor") if name in record]
+def describe_terms(record: dict[str, Any]) -> str:
+    """The losses of an epoch, their weights and the speed."""
+    terms = [f"{name} {record[name]:.2f}" for name in ("loss", "nll", "kl", "anchor") if name in record]
     weights = [f"beta {record['beta']:.3f}"]
     if "anchor" in record:
         weights.append(f"lambda_A {record['anchor_weight']:.2f}")
-    new_best = " (best)" if record["best_epoch"] == record["epoch"] else ""
-    return "  ".join(
-        [
-            f"loss {record['loss']:.2f}",
-            *terms,
-            *weights,
-            f"{record['users_per_second']:,.0f} users/s",
-            f"nDCG@100 {record[_VALIDATION]:.4f}{new_best}",
-        ]
-    )
+    return "  ".join([*terms, *weights, f"{record['users_per_second']:,.0f} users/s"])
+
+
+def describe_quality(record: dict[str, Any]) -> str:
+    """The validation nDCG@100 of an epoch, and whether it is the best so far."""
+    is_best = record["best_epoch"] == record["epoch"]
+    return f"nDCG@100 {record[_VALIDATION]:.4f} " + ("(best)" if is_best else f"(best: epoch {record['best_epoch']})")
 
 
 class ProgressBar:
@@ -41,21 +40,21 @@ class ProgressBar:
             BarColumn(bar_width=20),
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
         )
+        self._details = Text(no_wrap=True, overflow="ellipsis")
+        self._live = Live(Group(self._progress, self._details), console=console, transient=True)
         self._task = self._progress.add_task("compiling", total=None)
         self._steps = 1
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def run_started(self, *, epochs_done: int, epochs: int, steps: int) -> None:
         """Set the scale of the bar."""
@@ -65,13 +64,14 @@ class ProgressBar:
             self._console.print(f"going on after epoch {epochs_done} of {epochs}")
 
     def chunk_done(self, *, epoch: int, step: int, means: EpochMeans) -> None:
-        """Move the bar within an epoch."""
+        """Show the steps of an epoch that takes several chunks."""
         if step < self._steps:
-            text = f"epoch {epoch}  step {step}/{self._steps}  loss {means.loss:.2f}"
-            self._progress.update(self._task, description=text)
+            self._details.plain = f"epoch {epoch}  step {step}/{self._steps}  loss {means.loss:.2f}"
 
     def epoch_done(self, record: dict[str, Any]) -> None:
         """Move the bar by an epoch, or print its line where there is no terminal."""
-        self._progress.update(self._task, completed=record["epoch"], description=describe(record))
+        quality, terms = describe_quality(record), describe_terms(record)
+        self._progress.update(self._task, completed=record["epoch"], description=quality)
+        self._details.plain = terms
         if not self._console.is_terminal:
-            self._console.print(f"epoch {record['epoch']:>4}  {describe(record)}", soft_wrap=True)
+            self._console.print(f"epoch {record['epoch']:>4}  {terms}  {quality}", soft_wrap=True)
