@@ -14,8 +14,8 @@ from piavae_jax.config import ExperimentConfig
 def get_config() -> ExperimentConfig:
     config = ExperimentConfig(name="own")
     config.kl.total_steps = 5_000
-    config.pia.weight = 1.0
-    config.pia.scale = 1.5
+    config.pia.weight = 0.5
+    config.pia.scale = 1.2
     config.training.epochs = 150
     config.training.early_stopping = 30
     return config

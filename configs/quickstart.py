@@ -1,4 +1,13 @@
-"""Multi-VAE + PIA on a small generated data set; `make quickstart` runs it whole."""
+"""Multi-VAE + PIA on a small generated data set; `make quickstart` runs all of this.
+
+    python bin/prepare.py generate --shape tiny --seed 0 --out data/quickstart
+    python bin/train.py --config configs/quickstart.py
+    python bin/train.py --config configs/quickstart.py --config.pia.enabled=false --config.name=quickstart-multvae
+    python bin/evaluate.py --workdir runs/quickstart --against runs/quickstart-multvae
+
+Data: 3,000 users and 800 items drawn from a mixture of communities, 300 + 300 held-out users.
+QUICKSTART
+"""
 
 from piavae_jax.config import ExperimentConfig
 
@@ -9,8 +18,8 @@ def get_config() -> ExperimentConfig:
     config.model.hidden = (200,)
     config.model.latent_dim = 64
     config.kl.total_steps = 4_000
-    config.pia.weight = 1.0
-    config.pia.scale = 1.5
+    config.pia.weight = 0.05
+    config.pia.scale = 1.2
     config.training.epochs = 40
     config.training.batch_size = 100
     return config

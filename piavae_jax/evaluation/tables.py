@@ -35,7 +35,7 @@ def groups_table(
 ) -> Table:
     """A row for each group and system (the layout of the paper's Table 3); groups are by number of interactions."""
     labels = _labels(systems.values())
-    table = _table(["interactions", "system"], [*labels, "users"], title)
+    table = _table(["history", "system"], [*labels, "users"], title)
     by_system = {name: summarize_groups(metrics, groups) for name, metrics in systems.items()}
     for index, group in enumerate(groups):
         for name, summaries in by_system.items():
@@ -70,7 +70,7 @@ def _describe_users(metrics: UserMetrics) -> str:
 
 
 def _group_cells(summary: GroupSummary, labels: Sequence[str]) -> list[str]:
-    cells = [format_summary(summary.metrics[label]) if label in summary.metrics else "" for label in labels]
+    cells = [format_summary(summary.metrics[label], digits=3) if label in summary.metrics else "" for label in labels]
     return [*cells, f"{summary.users:,}"]
 
 
@@ -79,7 +79,7 @@ def _labels(systems: Iterable[UserMetrics]) -> list[str]:
 
 
 def _table(left: Sequence[str], right: Sequence[str], title: str | None) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", caption_justify="left")
     # A narrow console wraps cells; it must never cut a number short.
     for name in left:
         table.add_column(name, overflow="fold")

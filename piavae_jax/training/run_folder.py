@@ -1,5 +1,6 @@
 """A run folder: everything about a run that is not weights, in files that people and programs can read."""
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -33,7 +34,7 @@ class RunFolder(NamedTuple):
     data_name: str
     """Name of the data set that it was trained on."""
     data_digest: str
-    """Digest of that data set's training interactions and vocabulary."""
+    """Digest of that data set's arrays and vocabulary."""
 
     @property
     def metrics_file(self) -> Path:
@@ -47,8 +48,9 @@ class RunFolder(NamedTuple):
 
 
 def data_digest(dataset: PreparedDataset) -> str:
-    """Tell one training set from another: the SHA-256 of its vocabulary and of its training rows' file."""
-    return f"{dataset.vocabulary_digest}:{dataset.manifest.files['train.indices.npy']}"
+    """SHA-256 (hex) that tells one prepared data set, its split included, from any other."""
+    arrays = [digest for name, digest in sorted(dataset.manifest.files.items()) if name.endswith(".npy")]
+    return hashlib.sha256("".join([dataset.vocabulary_digest, *arrays]).encode()).hexdigest()
 
 
 def create(path: Path, config: ExperimentConfig, dataset: PreparedDataset) -> RunFolder:
