@@ -5,9 +5,9 @@
 
 Data: ratings >= 4, users with >= 5, 100 + 100 held-out users, seed 98765: 738 training users.
 Run time: under two minutes on two busy CPU cores.
-Test nDCG@100 / Recall@20 / Recall@50 of one seed: .451 / .387 / .579, standard errors .019 / .027 / .025; plain Multi-VAE
-(--config.pia.enabled=false --config.name=ml100k-multvae) .435 / .383 / .562; popularity .254 / .182 / .308. With 100 test
-users this is a smoke test, not a comparison.
+Test nDCG@100 / Recall@20 / Recall@50, one seed: .451 / .387 / .579, standard errors .019 / .027 / .025; plain Multi-VAE
+(--config.pia.enabled=false --config.name=ml100k-multvae) .435 / .383 / .562; popularity .254 / .182 / .308. A hundred
+test users make this a smoke test, not a comparison.
 """
 
 from piavae_jax.config import ExperimentConfig

@@ -15,7 +15,8 @@ def get_config() -> ExperimentConfig:
     config = ExperimentConfig(name="own")
     config.kl.total_steps = 5_000
     config.pia.weight = 0.5
-    config.pia.scale = 1.2
+    config.pia.scale = 1.5
+    config.pia.patience = 10
     config.training.epochs = 150
     config.training.early_stopping = 30
     return config
