@@ -1,6 +1,7 @@
 """Evaluate trained runs on held-out users and compare them: what `bin/evaluate.py` does."""
 
 from collections.abc import Sequence
+from os.path import commonprefix
 from pathlib import Path
 
 from rich.console import Console
@@ -50,13 +51,16 @@ def evaluate_runs(
     systems: dict[str, UserMetrics] = {}
     for model in trained:
         systems |= _evaluate(model, dataset, split, taken=systems)
-    names = [name for name in systems if name != POPULARITY]
-    systems[POPULARITY] = systems.pop(POPULARITY)
-    console.print(systems_table(systems, title=f"{split} users of {dataset.name}"))
-    ours, theirs = names[: len(workdirs)], names[len(workdirs) :]
-    if theirs:
-        _print_comparison(console, systems, ours, theirs)
-    console.print(groups_table({name: systems[name] for name in (ours[0], *theirs[:1])}, groups, title="by user group"))
+    popularity = systems.pop(POPULARITY)
+    console.print(systems_table({**systems, POPULARITY: popularity}, title=f"{split} users of {dataset.name}"))
+    averaged = _average(systems, len(workdirs))
+    if len(averaged) < len(systems):
+        console.print(systems_table(averaged, title="each user's mean over the runs of a system"))
+    if against:
+        comparisons = compare(averaged, baseline=list(averaged)[1])
+        title = "paired over users: 95 % bootstrap interval, t-test"
+        console.print(comparisons_table(comparisons, title=title))
+    console.print(groups_table(averaged, groups, title="by number of interactions"))
     for model in trained:
         console.print(f"written to  {model.run.path}/results", highlight=False)
 
@@ -74,17 +78,19 @@ def _evaluate(
     return {name: ours, POPULARITY: popularity}
 
 
-def _print_comparison(
-    console: Console, systems: dict[str, UserMetrics], ours: Sequence[str], theirs: Sequence[str]
-) -> None:
-    def label(names: Sequence[str]) -> str:
-        return names[0] if len(names) == 1 else f"{names[0]} (mean of {len(names)} runs)"
+def _average(systems: dict[str, UserMetrics], count: int) -> dict[str, UserMetrics]:
+    """Each user's mean over the first `count` runs and, if there are any, over the others."""
+    averaged: dict[str, UserMetrics] = {}
+    for runs in (list(systems)[:count], list(systems)[count:]):
+        if runs:
+            name = _system_name(runs)
+            averaged[f"{name}, baseline" if name in averaged else name] = average_runs([systems[run] for run in runs])
+    return averaged
 
-    averaged = {label(names): average_runs([systems[name] for name in names]) for names in (ours, theirs)}
-    if max(len(ours), len(theirs)) > 1:
-        console.print(systems_table(averaged, title="each user's mean over the runs"))
-    table = comparisons_table(
-        compare(averaged, baseline=label(theirs)),
-        title="paired over users: 95 % bootstrap interval, t-test",
-    )
-    console.print(table)
+
+def _system_name(runs: Sequence[str]) -> str:
+    """What the names of a system's runs have in common."""
+    if len(runs) == 1:
+        return runs[0]
+    shared = commonprefix(list(runs)).rstrip("-_")  # noqa: RUF071  names, not paths
+    return f"{shared or runs[0]} ({len(runs)} runs)"

@@ -63,7 +63,13 @@ def test_evaluation_needs_the_run_folder_and_the_data_only(runs, tmp_path):
     evaluate_runs([root / "tiny"], against=[root / "plain"], data=moved, split="validation", console=console)
     moved.rename(root / "data")
     printed = console.file.getvalue()
-    for words in ("validation users of tiny", "paired over users", "by user group", "over 100", "popularity"):
+    for words in (
+        "validation users of tiny",
+        "paired over users",
+        "by number of interactions",
+        "over 100",
+        "popularity",
+    ):
         assert words in printed
     assert (root / "plain" / "results" / "validation_users.parquet").is_file()
 
