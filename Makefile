@@ -8,6 +8,7 @@ STAMP := $(VENV)/.installed
 .PHONY: quickstart test lint format clean
 
 quickstart: $(STAMP)
+	rm -rf runs/quickstart runs/quickstart-multvae
 	$(BIN)/python bin/prepare.py generate --shape tiny --seed 0 --out data/quickstart --overwrite
 	$(BIN)/python bin/train.py --config configs/quickstart.py --config.pia.enabled=false \
 	  --config.name=quickstart-multvae

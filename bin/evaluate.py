@@ -14,7 +14,7 @@ from piavae_jax.errors import UserError
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, nargs="+", required=True, help="run folders of one system")
     parser.add_argument("--against", type=Path, nargs="+", default=[], help="run folders to compare it with")
     parser.add_argument("--data", type=Path, help="a prepared data set; default: the one of the first run")

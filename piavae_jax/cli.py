@@ -1,9 +1,10 @@
 """What the command lines in `bin/` share: the console and the way errors leave the process."""
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import logging
 from rich.console import Console
@@ -31,9 +32,19 @@ def run(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         fail(str(error))
+    except OSError as error:  # a full disk, a folder without permission
+        fail(f"{error}; check the disk and the permissions")
     except KeyboardInterrupt:
         error_console.print("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argument parser whose errors are `UserError`s."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise."""
+        raise UserError(f"{message}: see {self.prog} --help")
 
 
 def fail(message: str) -> None:

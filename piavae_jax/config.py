@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from piavae_jax.errors import UserError
 
 ANCHOR_FORMS = ("closed", "sampled")
 OPTIMIZERS = ("adam", "sgd")
+_TYPES: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", str: "a string"}
+_SEEDS = 2**32  # a PRNG key made of a larger number would be that of a smaller one
 
 
 @dataclasses.dataclass
@@ -116,11 +118,44 @@ def _require(condition: bool, name: str, rule: str, value: Any, way_out: str) ->
         raise UserError(f"config.{name} must {rule}, got {value!r}; {way_out}")
 
 
+def _check_fields(config: Any, kind: type, prefix: str = "") -> None:
+    """Check names and types of all fields, and make tuples of lists; values are judged afterwards."""
+    _require(isinstance(config, kind), prefix.rstrip(".") or "config", f"be a {kind.__name__}", config, "see its class")
+    fields = {field.name: field.type for field in dataclasses.fields(kind)}
+    for name in vars(config).keys() - fields.keys():
+        raise UserError(f"config has no field {prefix}{name}; it has {', '.join(fields)}")
+    for name, expected in fields.items():
+        value = getattr(config, name)
+        if dataclasses.is_dataclass(expected):
+            _check_fields(value, expected, f"{prefix}{name}.")  # type: ignore[arg-type]
+        elif get_origin(expected) is tuple:
+            setattr(config, name, _checked_tuple(value, get_args(expected)[0], prefix + name))
+        else:
+            _require(_is_a(value, expected), prefix + name, f"be {_TYPES[expected]}", value, "correct its type")
+
+
+def _checked_tuple(value: Any, kind: type, name: str) -> tuple[Any, ...]:
+    right = isinstance(value, tuple | list) and all(_is_a(entry, kind) for entry in value)
+    _require(right, name, f"be a tuple, each entry {_TYPES[kind]}", value, "one entry is written (600,)")
+    return tuple(value)
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
+
+
 def _check_at_least(config: Any, prefix: str, bounds: dict[str, float]) -> None:
     for name, bound in bounds.items():
         value = getattr(config, name)
-        finite = isinstance(value, int | float) and math.isfinite(value)
-        _require(finite and value >= bound, prefix + name, f"be a finite number >= {bound}", value, "correct it")
+        _require(
+            math.isfinite(value) and value >= bound,
+            prefix + name,
+            f"be a finite number >= {bound}",
+            value,
+            "correct it",
+        )
 
 
 def _validate_model(model: ModelConfig) -> None:
@@ -143,7 +178,9 @@ def validate(config: ExperimentConfig) -> ExperimentConfig:
     Raises:
       UserError: the first field that breaks its rule, with the rule, the value and the way out.
     """
-    _require(config.seed >= 0, "seed", "be a whole number >= 0", config.seed, "choose any")
+    _check_fields(config, ExperimentConfig)
+    _require(0 <= config.seed < _SEEDS, "seed", "be a whole number >= 0 and below 2**32", config.seed, "choose any")
+    _require(config.name != "popularity", "name", "differ from the baseline's", config.name, "choose another")
     named = bool(config.name) and "/" not in config.name
     _require(named, "name", "be a folder name without slashes", config.name, "use config.workdir for a path")
     _require(bool(config.data.path), "data.path", "name a prepared data set", "", "make one with bin/prepare.py")

@@ -74,6 +74,7 @@ def test_train_refuses_a_config_file_that_is_broken(tmp_path):
     ("script", "arguments", "message"),
     [
         ("evaluate.py", ["--workdir", "gone"], "gone is not a run folder"),
+        ("evaluate.py", [], "the following arguments are required: --workdir: see evaluate.py --help"),
         ("evaluate.py", ["--workdir", "gone", "--groups", "a,b"], "--groups must be whole numbers"),
         ("tune.py", ["--config=try.py", "--grid=pia.weight"], "--grid must be FIELD=VALUE,VALUE"),
         ("tune.py", ["--config=try.py", "--grid=pia.wait=1,2"], "--grid names pia.wait, which is no field"),

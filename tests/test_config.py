@@ -36,7 +36,17 @@ def test_an_unknown_field_is_refused():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("seed", -1, "config.seed must be a whole number >= 0, got -1"),
+        ("seed", -1, "config.seed must be a whole number >= 0 and below"),
+        ("seed", 2**32, "config.seed must be a whole number >= 0 and below"),
+        ("seed", 1.5, "config.seed must be a whole number, got 1.5"),
+        ("name", "popularity", "config.name must differ from the baseline's"),
+        ("name", 3, "config.name must be a string, got 3"),
+        ("pia", 1, "config.pia must be a PiaConfig, got 1"),
+        ("pia.enabled", "false", "config.pia.enabled must be True or False, got 'false'"),
+        ("model.hidden", 600, "config.model.hidden must be a tuple, each entry a whole number, got 600"),
+        ("model.hidden", (600.5,), "config.model.hidden must be a tuple, each entry a whole number"),
+        ("model.keep_prob", "0.5", "config.model.keep_prob must be a number, got '0.5'"),
+        ("training.batch_size", True, "config.training.batch_size must be a whole number, got True"),
         ("name", "a/b", "config.name must be a folder name without slashes, got 'a/b'"),
         ("data.path", "", "config.data.path must name a prepared data set"),
         ("model.hidden", (), "config.model.hidden must name at least one layer"),
@@ -66,3 +76,16 @@ def test_a_wrong_value_is_named_with_its_rule(path, value, message):
     setattr(holder, name, value)
     with pytest.raises(UserError, match=message):
         validate(config)
+
+
+def test_a_field_that_a_config_file_misspells_is_refused():
+    config = valid_config()
+    config.pia.wieght = 99.0
+    with pytest.raises(UserError, match=r"config has no field pia\.wieght; it has enabled, weight"):
+        validate(config)
+
+
+def test_lists_become_tuples():
+    config = valid_config()
+    config.model.hidden = [20, 10]
+    assert validate(config).model.hidden == (20, 10)

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from piavae_jax.data.csr import CSR
+from piavae_jax.errors import UserError
 from piavae_jax.types import SparseBatch
 
+_MAX_INTERACTIONS = 2**31 - 1
 _CAPACITY_DRAWS = 16
 _CAPACITY_MULTIPLE = 256
 
@@ -23,7 +25,15 @@ class DeviceRows(NamedTuple):
 
 
 def to_device(rows: CSR) -> DeviceRows:
-    """Copy binary rows to the default device."""
+    """Copy binary rows to the default device.
+
+    Raises:
+      UserError: there are more interactions than 32-bit offsets can tell apart.
+    """
+    if rows.nnz > _MAX_INTERACTIONS:
+        raise UserError(
+            f"a device holds at most {_MAX_INTERACTIONS:,} interactions, got {rows.nnz:,}; train on fewer users"
+        )
     # The copies matter: jax may otherwise share memory with a read-only map of the file.
     return DeviceRows(jnp.asarray(np.array(rows.indptr, np.int32)), jnp.asarray(np.array(rows.indices, np.int32)))
 

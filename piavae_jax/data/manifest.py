@@ -74,7 +74,7 @@ class Manifest:
     """SHA-256 of the external item ids in order (`piavae_jax.data.prepared.vocabulary_digest`)."""
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """File name -> SHA-256, empty until written."""
-    library_version: str = dataclasses.field(default_factory=lambda: _library_version())
+    library_version: str = dataclasses.field(default_factory=lambda: library_version())
     created: str = dataclasses.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     """ISO 8601, UTC."""
     format_version: int = FORMAT_VERSION
@@ -125,7 +125,8 @@ def _raw_counts(fields: Mapping[str, Any] | None) -> RawCounts | None:
     return None if fields is None else RawCounts(**fields)
 
 
-def _library_version() -> str:
+def library_version() -> str:
+    """The version of this library, for files that it writes."""
     try:
         return metadata.version("piavae-jax")
     except metadata.PackageNotFoundError:  # run from a source tree that is not installed

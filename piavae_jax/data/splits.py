@@ -1,4 +1,7 @@
-"""Weak generalisation: every user is trained on, and some of each user's interactions are held out."""
+"""Weak generalisation: every user is trained on, and some of each user's interactions are held out.
+
+At validation the model sees a user's training items; at test the validation items too, which by then are known.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -123,13 +126,16 @@ def _assemble(
     known = indices >= 0
     events = events.select(known, reason="items_without_training_user")
     numbers, indices, parts = numbers[known], indices[known], parts[known]
-    train = from_pairs(numbers[parts == _TRAIN], indices[parts == _TRAIN], num_rows=len(users))
 
-    def held_out(part: int) -> HeldOut:
-        chosen = parts == part
-        target = from_pairs(numbers[chosen], indices[chosen], num_rows=len(users))
+    def rows_of(*chosen: int) -> CSR:
+        mask = np.isin(parts, chosen)
+        return from_pairs(numbers[mask], indices[mask], num_rows=len(users))
+
+    def held_out(part: int, known: CSR) -> HeldOut:
         rows = heldout_users[part]
-        return HeldOut(rows.astype(np.int32), take_rows(train, rows), take_rows(target, rows))
+        return HeldOut(rows.astype(np.int32), take_rows(known, rows), take_rows(rows_of(part), rows))
+
+    train = rows_of(_TRAIN)
 
     return assemble(
         name=name,
@@ -143,8 +149,9 @@ def _assemble(
         dropped=events.dropped,
         train=train,
         train_users=np.arange(len(users), dtype=np.int32),
-        validation=held_out(_VALIDATION),
-        test=held_out(_TEST),
+        validation=held_out(_VALIDATION, train),
+        # By then the validation items are known too, and must not take places in the lists.
+        test=held_out(_TEST, rows_of(_TRAIN, _VALIDATION)),
         items=events.item_table(vocabulary),
         users=events.user_table(users),
     )

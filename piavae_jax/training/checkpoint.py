@@ -61,7 +61,7 @@ class Checkpoints:
         return restored["state"], restored["best"]
 
     def restore_best(self, like: dict) -> dict:
-        """Read back the best parameters alone; `like` and errors as for `restore`."""
+        """Read back the best parameters alone; `like` holds arrays or `ShapeDtypeStruct`s, errors as for `restore`."""
         return self._restore(best=like)["best"]
 
     def _restore(self, **like: Any) -> ocp.args.Composite:

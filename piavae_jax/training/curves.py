@@ -15,8 +15,10 @@ def draw_curves(records: Records, path: Path, *, title: str) -> None:
     """Draw validation metrics, loss terms and their weights over epochs into a PNG.
 
     Raises:
-      UserError: matplotlib is not installed.
+      UserError: matplotlib is not installed, or there is nothing to draw.
     """
+    if not records:
+        raise UserError("there are no records of epochs to draw; metrics.jsonl is missing or empty")
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

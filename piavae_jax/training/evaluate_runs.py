@@ -46,12 +46,16 @@ def evaluate_runs(
     Raises:
       UserError: a folder is no run, or runs and data do not belong together.
     """
-    trained = [restore(workdir) for workdir in (*workdirs, *against)]
-    dataset = load_prepared(data or trained[0].run.config.data.path)
+    folders = [*workdirs, *against]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError(f"run folders must differ, got {', '.join(map(str, folders))}; name each once")
+    trained = [restore(workdir) for workdir in folders]
+    dataset = _load_data(data, trained[0])
     systems: dict[str, UserMetrics] = {}
     for model in trained:
         systems |= _evaluate(model, dataset, split, taken=systems)
     popularity = systems.pop(POPULARITY)
+    names = list(systems)
     console.print(systems_table({**systems, POPULARITY: popularity}, title=f"{split} users of {dataset.name}"))
     averaged = _average(systems, len(workdirs))
     if len(averaged) < len(systems):
@@ -61,8 +65,17 @@ def evaluate_runs(
         title = "paired over users: 95 % bootstrap interval, t-test"
         console.print(comparisons_table(comparisons, title=title))
     console.print(groups_table(averaged, groups, title="by number of interactions"))
-    for model in trained:
-        console.print(f"written to  {model.run.path}/results", highlight=False)
+    for model, name in zip(trained, names, strict=True):
+        folder = write_results(model.run, systems[name], dataset, split=split)
+        console.print(f"written to  {folder}", highlight=False)
+
+
+def _load_data(path: Path | None, first: TrainedModel) -> PreparedDataset:
+    if path is None:
+        path = Path(first.run.config.data.path)
+        if not path.is_dir():
+            raise UserError(f"{path}, the data of {first.run.path}, is not there; name a prepared data set with --data")
+    return load_prepared(path)
 
 
 def _evaluate(
@@ -71,10 +84,7 @@ def _evaluate(
     name = model.run.config.name
     if name in taken:
         name = str(model.run.path)
-    if name in taken:
-        raise UserError(f"{model.run.path} is named twice; name each run once")
     ours, popularity = evaluate_run(model.run, model.model, model.params, dataset, split=split)
-    write_results(model.run, ours, split=split)
     return {name: ours, POPULARITY: popularity}
 
 

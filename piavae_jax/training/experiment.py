@@ -8,6 +8,7 @@ from rich.console import Console
 
 from piavae_jax.config import ExperimentConfig, validate
 from piavae_jax.data.prepared import load_prepared
+from piavae_jax.errors import UserError
 from piavae_jax.evaluation import parse_metrics, systems_table
 from piavae_jax.training.curves import draw_curves
 from piavae_jax.training.fit import FitResult, Listener, Silent, fit
@@ -46,6 +47,10 @@ def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = 
     validate(config)
     parse_metrics(config.evaluation.metrics)
     dataset = load_prepared(config.data.path)
+    if dataset.test.target.nnz == 0:
+        raise UserError(
+            f"{config.data.path} has no held-out interactions to test on; prepare it with more held-out users"
+        )
     workdir = Path(config.workdir or Path("runs") / config.name)
     with ExitStack() as stack:
         bar: Listener = Silent() if quiet else stack.enter_context(ProgressBar(console))
@@ -53,11 +58,14 @@ def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = 
         if config.training.tensorboard:
             listeners.append(stack.enter_context(TensorBoard(workdir / "tensorboard")))
         result = fit(config, dataset, workdir, listener=_Listeners(listeners))
-    draw_curves(result.records, workdir / CURVES, title=f"{config.name} on {dataset.name}")
     model, popularity = evaluate_run(result.run, result.session.model, result.params, dataset)
-    write_results(result.run, model, split="test")
-    title = f"test users of {dataset.name}, best epoch {result.records[-1]['best_epoch']}"
+    write_results(result.run, model, dataset, split="test")
+    title = f"test users of {dataset.name}, best epoch {result.best_epoch}"
     console.print(systems_table({config.name: model, "popularity": popularity}, title=title))
+    try:
+        draw_curves(result.records, workdir / CURVES, title=f"{config.name} on {dataset.name}")
+    except UserError as error:
+        console.print(f"no {CURVES}: {error}", highlight=False)
     console.print(
         f"run folder  {workdir}\n  metrics.jsonl, {CURVES}, results/, checkpoints/\n"
         f"next  python bin/evaluate.py --workdir {workdir}",

@@ -51,6 +51,8 @@ class FitResult(NamedTuple):
     params: dict
     """Parameters of the best epoch."""
     session: Session
+    best_epoch: int
+    """The epoch that gave them."""
     records: list[dict[str, Any]]
     """One for each epoch, as in `metrics.jsonl`."""
 
@@ -74,13 +76,18 @@ def fit(
     """
     listener = listener or Silent()
     session = build_session(config, dataset)
-    if run_folder.exists(workdir):
-        run = run_folder.load(workdir)
-        run_folder.check_resumable(run, config, dataset)
-    else:
-        run = run_folder.create(workdir, config, dataset)
-    with Checkpoints(workdir) as checkpoints:
-        return _Loop(config, session, run, checkpoints, listener).run()
+    with run_folder.locked(workdir):
+        run = _open_run(config, dataset, workdir)
+        with Checkpoints(workdir) as checkpoints:
+            return _Loop(config, session, run, checkpoints, listener).run()
+
+
+def _open_run(config: ExperimentConfig, dataset: PreparedDataset, workdir: Path) -> RunFolder:
+    if not run_folder.exists(workdir):
+        return run_folder.create(workdir, config, dataset)
+    run = run_folder.load(workdir)
+    run_folder.check_resumable(run, config, dataset)
+    return run if run.config == config else run_folder.update_config(run, config)
 
 
 class _Loop:
@@ -113,7 +120,7 @@ class _Loop:
             records.append(record)
             self._save(state, best)
             self._listener.epoch_done(record)
-        return FitResult(self._run, best, self._session, records)
+        return FitResult(self._run, best, self._session, int(state.best_epoch), records)
 
     def _start(self) -> tuple[TrainState, dict]:
         state = self._session.replicate(init_state(self._session.model, self._config))
@@ -156,6 +163,8 @@ class _Loop:
         return state, record, improved
 
     def _validate(self, params: dict, epoch: int) -> dict[str, float]:
+        if not _all_finite(params):  # scores do not show it where the anchors alone have diverged
+            raise NonFiniteLoss(f"a parameter is not finite after epoch {epoch}; the last good checkpoint is kept")
         try:
             users = self._session.validation.evaluate(self._score, params)
         except FloatingPointError as error:
@@ -169,3 +178,8 @@ class _Loop:
         if due or int(state.epoch) == 1 or self._finished(state):
             self._checkpoints.save(state, best)
             self._saved_at = time.monotonic()
+
+
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

@@ -14,6 +14,7 @@ from piavae_jax.config import ExperimentConfig, validate
 from piavae_jax.data.prepared import PreparedDataset, load_prepared
 from piavae_jax.errors import UserError
 from piavae_jax.training import run_folder
+from piavae_jax.training.epoch import NonFiniteLoss
 from piavae_jax.training.fit import fit
 from piavae_jax.training.progress import ProgressBar
 from piavae_jax.training.session import SELECTION_METRIC
@@ -40,7 +41,9 @@ def parse_axes(texts: Sequence[str]) -> dict[str, list[Any]]:
     for text in texts:
         path, _, values = text.partition("=")
         try:
-            axes[path] = [ast.literal_eval(value) for value in values.split(",")]
+            axes[path] = list(ast.literal_eval(f"[{values}]"))
+            if not axes[path]:
+                raise ValueError("no values")
         except (ValueError, SyntaxError) as error:
             raise UserError(f"--grid must be FIELD=VALUE,VALUE,... such as pia.weight=0.5,1,2, got {text!r}") from error
     return axes
@@ -61,7 +64,7 @@ def _make_point(config: ExperimentConfig, settings: dict[str, Any], root: Path) 
     changed = copy.deepcopy(config)
     for path, value in settings.items():
         _set_field(changed, path, value)
-    name = ",".join(f"{path}={value}" for path, value in sorted(settings.items()))
+    name = ",".join(f"{path}={value}" for path, value in sorted(settings.items())).replace("/", "_")
     return Point(settings, validate(changed), root / name)
 
 
@@ -72,20 +75,22 @@ def _set_field(config: ExperimentConfig, path: str, value: Any) -> None:
         holder = getattr(holder, parent, None)
     if not hasattr(holder, name):
         raise UserError(f"--grid names {path}, which is no field of the config; they are in piavae_jax/config.py")
-    current = getattr(holder, name)
-    setattr(holder, name, type(current)(value) if isinstance(current, int | float) else value)
+    setattr(holder, name, value)
 
 
 def train_grid(points: Sequence[Point], dataset: PreparedDataset, *, console: Console) -> None:
-    """Train every point; one that is finished is passed over, one that was stopped goes on."""
+    """Train every point: a finished one is passed over, a stopped one goes on, one that diverges is left."""
     for number, point in enumerate(points, start=1):
         console.print(f"{number}/{len(points)}  {point.workdir.name}", highlight=False)
-        with ProgressBar(console) as bar:
-            fit(point.config, dataset, point.workdir, listener=bar)
+        try:
+            with ProgressBar(console) as bar:
+                fit(point.config, dataset, point.workdir, listener=bar)
+        except NonFiniteLoss as error:
+            console.print(f"diverged: {error}", highlight=False)
 
 
 def collect_grid(points: Sequence[Point]) -> pl.DataFrame:
-    """The trained points, best first: settings, best validation nDCG@100, its epoch, the epochs run."""
+    """The points so far, unfinished ones too, best first: settings, best validation nDCG@100, its epoch, epochs run."""
     rows = []
     for point in points:
         if not run_folder.exists(point.workdir):

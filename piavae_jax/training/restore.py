@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from jax.sharding import SingleDeviceSharding
 
 from piavae_jax.models import Model
 from piavae_jax.training import run_folder
@@ -29,6 +30,9 @@ def restore(workdir: Path) -> TrainedModel:
     """
     run = run_folder.load(workdir)
     model = build_model(run.config, run.vocabulary.height)
-    like = jax.eval_shape(lambda: init_state(model, run.config)).params
+    # The checkpoint names the devices that it was saved from; ours may be fewer, or others.
+    here = SingleDeviceSharding(jax.local_devices()[0])
+    shapes = jax.eval_shape(lambda: init_state(model, run.config)).params
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), shapes)
     with Checkpoints(workdir, read_only=True) as checkpoints:
         return TrainedModel(run, model, checkpoints.restore_best(like))

@@ -1,6 +1,7 @@
 """The results of a run on held-out users: measured, written beside the run, shown."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +61,18 @@ def check_vocabulary(run: RunFolder, dataset: PreparedDataset) -> None:
         )
 
 
-def write_results(run: RunFolder, users: UserMetrics, *, split: str) -> Path:
+def write_results(run: RunFolder, users: UserMetrics, dataset: PreparedDataset, *, split: str) -> Path:
     """Write a run's means as `results/SPLIT.json` and per-user values as `results/SPLIT_users.parquet`.
 
     Returns:
       The folder.
     """
     folder = run.path / FOLDER
-    summary: dict[str, Any] = {"run": run.config.name, "data": run.data_name, "split": split}
+    summary: dict[str, Any] = {"run": run.config.name, "data": dataset.name, "split": split}
     for metric, value in users.summaries().items():
         summary[metric] = {
-            "mean": value.mean,
-            "standard_error": value.standard_error,
+            "mean": _finite(value.mean),
+            "standard_error": _finite(value.standard_error),
             "users": value.users,
             "users_without_targets": value.users_without_targets,
         }
@@ -80,6 +81,10 @@ def write_results(run: RunFolder, users: UserMetrics, *, split: str) -> Path:
     staged.write_text(json.dumps(summary, indent=2) + "\n")
     staged.replace(folder / f"{split}.json")
     return folder
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no NaN
 
 
 def users_file(workdir: Path, split: str) -> Path:

@@ -1,11 +1,13 @@
 """A run folder: everything about a run that is not weights, in files that people and programs can read."""
 
+import fcntl
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +18,12 @@ from piavae_jax import config as configs
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.atomic import new_folder
 from piavae_jax.data.csr import item_counts
+from piavae_jax.data.manifest import library_version
 from piavae_jax.data.prepared import PreparedDataset, vocabulary_digest
 from piavae_jax.errors import UserError
 
 FORMAT_VERSION = 1
-_PACKAGES = ("piavae-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _INFO, _CONFIG, _VOCABULARY, _METRICS = "run.json", "config.json", "vocabulary.parquet", "metrics.jsonl"
 
 
@@ -66,7 +69,7 @@ def create(path: Path, config: ExperimentConfig, dataset: PreparedDataset) -> Ru
     info = {
         "format_version": FORMAT_VERSION,
         "data": {"name": dataset.name, "digest": data_digest(dataset)},
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": {"piavae-jax": library_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     }
@@ -98,7 +101,9 @@ def load(path: Path) -> RunFolder:
         config = configs.from_dict(json.loads((path / _CONFIG).read_text()))
         vocabulary = pl.read_parquet(path / _VOCABULARY)
         return RunFolder(path, config, vocabulary, info["data"]["name"], info["data"]["digest"])
-    except (OSError, KeyError, json.JSONDecodeError, pl.exceptions.PolarsError) as error:
+    except UserError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{path} is damaged ({error}); restore it from a copy or train again") from error
 
 
@@ -120,17 +125,44 @@ def check_resumable(run: RunFolder, config: ExperimentConfig, dataset: PreparedD
         )
 
 
-# Where the data and the run lie may change between two sessions of one run; what they are may not.
-_LOCATIONS = ("workdir", "data.path")
+# These may change between two sessions of one run without changing what was trained so far.
+_FREE = ("workdir", "data.path", "training.epochs", "training.tensorboard", "training.checkpoint_seconds")
 
 
 def _differences(ours: Any, theirs: Any, prefix: str = "") -> Iterable[tuple[str, Any, Any]]:
     if not isinstance(ours, dict):
-        if prefix not in _LOCATIONS and ours != theirs:
+        if prefix not in _FREE and ours != theirs:
             yield prefix, ours, theirs
         return
     for name in ours:
         yield from _differences(ours[name], theirs[name], f"{prefix}.{name}" if prefix else name)
+
+
+def update_config(run: RunFolder, config: ExperimentConfig) -> RunFolder:
+    """Write the config of a session that goes on with a run."""
+    staged = run.path / f".{_CONFIG}"
+    staged.write_text(json.dumps(configs.to_dict(config), indent=2) + "\n")
+    staged.replace(run.path / _CONFIG)
+    return run._replace(config=config)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from training in a run folder; a process that dies lets go.
+
+    Raises:
+      UserError: another process trains in it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.parent / f".{path.name}.lock"
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{path} is being trained by another process; wait for it or choose another workdir"
+            ) from error
+        yield
 
 
 def append_metrics(run: RunFolder, record: dict[str, Any]) -> None:
@@ -158,6 +190,9 @@ def keep_metrics_until(run: RunFolder, epoch: int) -> list[dict[str, Any]]:
     """Drop the records after an epoch, which a resumed run will write anew, and return the rest."""
     records = [record for record in read_metrics(run) if record["epoch"] <= epoch]
     replacement = run.path / f".{_METRICS}"
-    replacement.write_text("".join(json.dumps(record) + "\n" for record in records))
+    with replacement.open("w") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+        file.flush()
+        os.fsync(file.fileno())
     replacement.replace(run.metrics_file)
     return records

@@ -59,7 +59,7 @@ def make_train_step(
         gradients, sums = jax.grad(summed_loss, has_aux=True)(state.params)
         if axis_name is not None:
             gradients, sums = jax.lax.psum((gradients, sums), axis_name)
-        mean_gradients = jax.tree.map(lambda gradient: gradient / sums.users, gradients)
+        mean_gradients = jax.tree.map(lambda gradient: gradient / jnp.maximum(sums.users, 1.0), gradients)
         updates, opt_state = optimizer.update(mean_gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), sums

@@ -31,9 +31,9 @@ class TensorBoard(Silent):
         if self._writer is not None:
             self._writer.close()
 
-    def run_started(self, **_: int) -> None:
-        """Open the event files, now that the run folder is there."""
-        self._writer = self._make_writer(str(self._folder))
+    def run_started(self, *, epochs_done: int, **_: int) -> None:
+        """Open the event files, now that the run folder is there; epochs to be run again are replaced."""
+        self._writer = self._make_writer(str(self._folder), purge_step=epochs_done + 1)
 
     def epoch_done(self, record: dict[str, Any]) -> None:
         """Write one epoch."""

@@ -92,7 +92,8 @@ def test_a_random_split_divides_every_user_in_the_given_shares(seed, validation,
         assert set.union(*parts) == items - unknown
         assert sum(map(len, parts)) == len(items - unknown)
         assert len(split.train[user]) == len(items) - int(validation * len(items)) - int(test * len(items))
-        assert user not in split.test or split.test[user][0] == split.train[user]
+        assert user not in split.validation or split.validation[user][0] == parts[0]
+        assert user not in split.test or split.test[user][0] == parts[0] | parts[1]
     assert dataset.manifest.dropped["items_without_training_user"] == sum(
         len(items & unknown) for items in history.values()
     )

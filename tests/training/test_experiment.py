@@ -1,14 +1,18 @@
 """The commands behind bin/train.py, bin/evaluate.py and bin/tune.py, whole."""
 
+import dataclasses
 import io
 import json
+import sys
 
+import numpy as np
 import polars as pl
 import pytest
 from rich.console import Console
 from tiny_runs import HELDOUT_USERS, tiny_config, tiny_dataset
 
 from piavae_jax import UserError
+from piavae_jax.data.csr import from_pairs
 from piavae_jax.data.prepared import write_prepared
 from piavae_jax.training.evaluate_runs import evaluate_runs
 from piavae_jax.training.experiment import run_experiment
@@ -58,7 +62,7 @@ def test_evaluation_needs_the_run_folder_and_the_data_only(runs, tmp_path):
     root, _ = runs
     moved = (root / "data").rename(tmp_path / "elsewhere")
     console = make_console()
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="is not there; name a prepared data set with --data"):
         evaluate_runs([root / "tiny"], console=console)
     evaluate_runs([root / "tiny"], against=[root / "plain"], data=moved, split="validation", console=console)
     moved.rename(root / "data")
@@ -76,8 +80,49 @@ def test_evaluation_needs_the_run_folder_and_the_data_only(runs, tmp_path):
 
 def test_the_same_run_twice_is_refused(runs):
     root, _ = runs
-    with pytest.raises(UserError, match="is named twice"):
-        evaluate_runs([root / "tiny", root / "tiny", root / "tiny"], console=make_console())
+    with pytest.raises(UserError, match="run folders must differ"):
+        evaluate_runs([root / "tiny"], against=[root / "tiny"], console=make_console())
+
+
+def test_runs_of_one_system_are_averaged(runs):
+    root, _ = runs
+    console = make_console()
+    evaluate_runs([root / "tiny", root / "plain"], console=console)
+    assert "tiny (2 runs)" in console.file.getvalue()
+
+
+def test_without_matplotlib_the_results_are_there_all_the_same(runs, tmp_path, monkeypatch):
+    root, _ = runs
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    config = tiny_config(str(root / "data"))
+    config.workdir, config.training.epochs = str(tmp_path / "run"), 1
+    console = make_console()
+    run_experiment(config, console=console)
+    assert "no curves.png: learning curves need matplotlib" in console.file.getvalue()
+    assert (tmp_path / "run" / "results" / "test.json").is_file()
+
+
+def test_data_without_test_targets_are_refused_before_training(tmp_path):
+    dataset = tiny_dataset()
+    nothing = from_pairs(np.array([], int), np.array([], int), num_rows=HELDOUT_USERS)
+    write_prepared(
+        dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, target=nothing)), tmp_path / "data"
+    )
+    config = tiny_config(str(tmp_path / "data"))
+    config.workdir = str(tmp_path / "run")
+    with pytest.raises(UserError, match="has no held-out interactions to test on"):
+        run_experiment(config, console=make_console())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_grid_goes_on_after_a_setting_that_diverges(runs, tmp_path):
+    root, _ = runs
+    config = tiny_config(str(root / "data"))
+    config.optimizer.name = "sgd"
+    console = make_console()
+    table = run_grid(config, ["optimizer.learning_rate=1e30,0.01"], tmp_path, shard=(0, 1), console=console)
+    assert "diverged: " in console.file.getvalue()
+    assert table["optimizer.learning_rate"].to_list() == [0.01]
 
 
 def test_a_grid_is_trained_ranked_and_resumed(runs, tmp_path):

@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import chex
 import jax
@@ -184,6 +187,48 @@ def test_another_config_is_refused_by_the_field_that_differs(finished, dataset):
     config.pia.weight = 4.0
     with pytest.raises(UserError, match=r"was trained with config.pia.weight=2.0, now it is 4.0; choose another"):
         fit(config, dataset, finished.run.path)
+
+
+def test_a_run_may_get_more_epochs(dataset, tmp_path):
+    config = tiny_config()
+    config.training.epochs = 2
+    fit(config, dataset, tmp_path / "run")
+    longer = tiny_config()
+    records = fit(longer, dataset, tmp_path / "run").records
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5]
+    assert run_folder.load(tmp_path / "run").config == longer
+
+
+def test_one_process_at_a_time(dataset, tmp_path):
+    with run_folder.locked(tmp_path / "run"), pytest.raises(UserError, match="is being trained by another process"):
+        fit(tiny_config(), dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_several_devices_is_restored_on_one(dataset, tmp_path):
+    config = tiny_config()
+    config.training.devices = 4
+    expected = fit(config, dataset, tmp_path / "run").params
+    code = (
+        "import sys, pathlib, numpy, jax; from piavae_jax.training.restore import restore\n"
+        "assert jax.device_count() == 1\n"
+        "params = restore(pathlib.Path(sys.argv[1])).params\n"
+        "numpy.save(sys.argv[2], params['anchors'])"
+    )
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    command = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "anchors.npy")]
+    subprocess.run(command, check=True, env=environment, timeout=120)
+    np.testing.assert_array_equal(np.load(tmp_path / "anchors.npy"), expected["anchors"])
+
+
+def test_anchors_that_are_not_finite_are_never_saved(dataset, tmp_path):
+    config = tiny_config()
+    config.pia.anchor_std = 1e38  # their squares overflow, the scores never see them
+    config.pia.weight = 0.0
+    with pytest.raises(NonFiniteLoss, match=r"in epoch 1|after epoch 1"):
+        fit(config, dataset, tmp_path / "run")
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.epoch is None
 
 
 def test_other_data_are_refused(finished, tmp_path):

@@ -2,10 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
 
+from piavae_jax.cli import ArgumentParser
 from piavae_jax.data.shapes import SHAPES
-from piavae_jax.errors import UserError
 
 DOWNLOADS = {"movielens": "ml-20m", "msd": "msd"}
 """Sources with a download, and the data set that `--download` alone fetches."""
@@ -32,19 +31,16 @@ _HELP = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}: see {self.prog} --help")
-
-
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the arguments after the command's name, by default those of the process.
 
     Raises:
       UserError: if they are not valid.
     """
-    parser = _Parser("prepare.py", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE", parser_class=_Parser)
+    parser = ArgumentParser(
+        "prepare.py", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE", parser_class=ArgumentParser)
     for name, text in _HELP.items():
         aliases = ["csv"] if name == "table" else []
         source = sources.add_parser(name, help=text, description=text, aliases=aliases, allow_abbrev=False)
