@@ -78,8 +78,14 @@ class Capacity(NamedTuple):
 
 def _batch_loads(lengths: np.ndarray, order: np.ndarray, shards: int) -> np.ndarray:
     """int64[steps, shards], interactions of each shard of each batch."""
+    order = pad_to_shards(order, shards)
     loads = np.where(order >= 0, lengths[order], 0)
     return loads.reshape(len(order), shards, -1).sum(axis=-1)
+
+
+def pad_to_shards(order: np.ndarray, shards: int) -> np.ndarray:
+    """Widen int32[steps, B] with -1 until equal shards of each batch have whole rows."""
+    return np.pad(order, ((0, 0), (0, -order.shape[1] % shards)), constant_values=-1)
 
 
 def _in_batches(users: np.ndarray, batch_size: int) -> np.ndarray:
@@ -98,7 +104,7 @@ def plan_capacity(lengths: np.ndarray, *, batch_size: int, shards: int = 1) -> C
 
     Args:
       lengths: int[U], interactions of each user.
-      batch_size: B, a multiple of `shards`.
+      batch_size: B.
       shards: devices that share a batch.
     """
     generator = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from piavae_jax.data.batches import epoch_order, order_capacity
+from piavae_jax.data.batches import epoch_order, order_capacity, pad_to_shards
 from piavae_jax.errors import UserError
 from piavae_jax.training.session import Session
 from piavae_jax.training.state import TrainState, order_key
@@ -43,6 +43,7 @@ def run_epoch(
     batch_size = session.batch_size
     order = epoch_order(session.lengths, batch_size=batch_size, capacity=session.capacity, key=order_key(state))
     capacity = order_capacity(session.lengths, order, capacity=session.capacity, shards=session.shards)
+    order = pad_to_shards(order, session.shards)
     history: list[StepSums] = []
     done = 0
     for chunk in np.array_split(order, -(-len(order) // steps_per_dispatch)):

@@ -60,18 +60,13 @@ def make_mesh(config: ExperimentConfig) -> Mesh | None:
     """A one-dimensional mesh over the devices that share each batch; None for a single device.
 
     Raises:
-      UserError: there are fewer devices than asked for, or they do not divide the batch.
+      UserError: there are fewer devices than asked for.
     """
     available = jax.device_count()
     count = config.training.devices or available
     if count > available:
         raise UserError(
             f"config.training.devices must be at most {available}, the devices here, got {count}; 0 takes all"
-        )
-    if config.training.batch_size % count:
-        raise UserError(
-            f"config.training.batch_size must be a multiple of the {count} devices, "
-            f"got {config.training.batch_size}; change it or set config.training.devices"
         )
     if count == 1:
         return None

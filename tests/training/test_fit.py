@@ -141,9 +141,10 @@ def test_all_users_are_trained_on_in_every_epoch(dataset, tmp_path):
     assert [users for epoch, step, users in seen if step == 4] == [TRAIN_USERS] * 5
 
 
-def test_several_devices_reach_the_same_metrics(finished, dataset, tmp_path):
+@pytest.mark.parametrize("devices", [3, 4])  # three do not divide the batch of 16
+def test_several_devices_reach_the_same_metrics(finished, dataset, tmp_path, devices):
     config = tiny_config()
-    config.training.devices = 4
+    config.training.devices = devices
     records = fit(config, dataset, tmp_path / "run").records
     for ours, theirs in zip(records, finished.records, strict=True):
         np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-4)
@@ -277,11 +278,8 @@ def test_damaged_runs_are_refused(finished, tmp_path, damage, message):
         restore(copy)
 
 
-def test_machines_and_batches_must_agree(dataset, tmp_path):
+def test_there_must_be_as_many_devices_as_asked_for(dataset, tmp_path):
     config = tiny_config()
-    config.training.devices = 3
-    with pytest.raises(UserError, match="batch_size must be a multiple of the 3 devices, got 16"):
-        fit(config, dataset, tmp_path / "run")
     config.training.devices = 99
     with pytest.raises(UserError, match="devices must be at most"):
         fit(config, dataset, tmp_path / "run")
