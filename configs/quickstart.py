@@ -6,7 +6,10 @@
     python bin/evaluate.py --workdir runs/quickstart --against runs/quickstart-multvae
 
 Data: 3,000 users and 800 items drawn from a mixture of communities, 300 + 300 held-out users.
-QUICKSTART
+Run time: `make quickstart` takes 67 seconds on two CPU cores, installation aside.
+Test nDCG@100 / Recall@20 / Recall@50: .390 / .438 / .592; plain Multi-VAE .391 / .422 / .597; popularity
+.204 / .198 / .374.
+On data drawn from a plain mixture PIA neither helps nor harms: its gain on real data is in the README.
 """
 
 from piavae_jax.config import ExperimentConfig

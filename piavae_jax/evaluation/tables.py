@@ -71,7 +71,7 @@ def _describe_users(metrics: UserMetrics) -> str:
 
 def _group_cells(summary: GroupSummary, labels: Sequence[str]) -> list[str]:
     cells = [format_summary(summary.metrics[label], digits=3) if label in summary.metrics else "" for label in labels]
-    return [*cells, f"{summary.users:,}"]
+    return [*(cell.replace("0.", ".") for cell in cells), f"{summary.users:,}"]  # six columns in 80 characters
 
 
 def _labels(systems: Iterable[UserMetrics]) -> list[str]:
