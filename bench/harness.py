@@ -1,0 +1,122 @@
+"""What the benchmarks share: interleaved timing, peak memory, a table, a line of JSON, a results file."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results.jsonl"
+console = Console()
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "polars", "torch", "pandas")
+
+
+def interleave(systems: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[str, np.ndarray]:
+    """Time each function once a round, for a number of rounds after one untimed call of each.
+
+    Taking turns lets a change in the machine's speed hit all of them alike, so that their ratio is worth more than
+    any of the times.
+
+    Returns:
+      Seconds, float64[rounds] for each name.
+    """
+    for run in systems.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in systems}
+    for _ in range(rounds):
+        for name, run in systems.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
+    """Median over the rounds of the ratio of two times of the same round."""
+    return float(np.median(numerator / denominator))
+
+
+def peak_rss_mb() -> float:
+    """The largest resident memory of this process so far, in MB (10^6 bytes)."""
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest * (1.0 if sys.platform == "darwin" else 1024.0) / 1e6
+
+
+def synthetic_dataset(shape: str, *, heldout_users: int) -> Path:
+    """The folder of a generated data set of a shape, prepared in a process of its own where it is not there yet."""
+    folder = ROOT / "data" / f"bench-{shape}"
+    if not (folder / "manifest.json").is_file():
+        console.print(f"preparing {folder.relative_to(ROOT)}", highlight=False)
+        flags = ["--shape", shape, "--seed", "0", "--heldout-users", str(heldout_users), "--out", str(folder)]
+        command = [sys.executable, str(ROOT / "bin" / "prepare.py"), "generate", *flags]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on: processor, cores, memory, Python and library versions."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(pages / 1e9, 1),
+        "python": platform.python_version(),
+        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Print a table; numbers to three significant digits, to the right."""
+    view = Table(title=title)
+    for number, column in enumerate(columns):
+        view.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        view.add_row(*(f"{value:,.3g}" if isinstance(value, float) and value < 100 else _whole(value) for value in row))
+    console.print(view)
+
+
+def _whole(value: Any) -> str:
+    return f"{value:,.0f}" if isinstance(value, float) else str(value)
+
+
+def finish(benchmark: str, settings: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    """Append the figures to `bench/results.jsonl`, with machine, versions and date, and print them as one JSON line."""
+    record = {
+        "benchmark": benchmark,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "settings": dict(settings),
+        "result": dict(result),
+        "machine": machine(),
+    }
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    console.print(f"appended to {RESULTS.relative_to(ROOT)}", highlight=False)
+    print(json.dumps(dict(result)))
