@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from piavae_jax import sparse
+from piavae_jax.models.linear import affine
 from piavae_jax.types import EncoderInput
 
 # Liang et al. (2018): Glorot uniform weights, biases from a truncated normal of standard deviation 0.001.
@@ -36,4 +37,4 @@ class Linear(nn.Module):
         """Apply the layer."""
         kernel = self.param("kernel", KERNEL_INIT, (inputs.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", BIAS_INIT, (self.features,), jnp.float32)
-        return inputs @ kernel + bias[None, :]
+        return affine(inputs, kernel, bias)

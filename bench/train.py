@@ -1,0 +1,176 @@
+"""How fast a train step is, beside PyTorch and beside the least that the mathematics costs.
+
+    python bench/train.py --shape ml-20m            # also netflix, msd, ml-1m; --pia; --batch-size 24576; --no-torch
+
+Ours is the train step of `bin/train.py` on generated data of that shape, in chunks that run on the device. The reference
+is a plain PyTorch Multi-VAE on dense rows (`torch_multvae.py`); the floor is the decoder's three matrix products and an
+Adam update of all parameters, and nothing else. All take turns in one process; ratios are medians over rounds.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import harness
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.sparse
+
+from piavae_jax.config import ExperimentConfig, validate
+from piavae_jax.data.batches import epoch_order, order_capacity, pad_to_shards
+from piavae_jax.data.prepared import PreparedDataset, load_prepared
+from piavae_jax.training.session import build_session
+from piavae_jax.training.state import init_state
+
+HELDOUT_USERS = {"ml-1m": 600, "ml-20m": 10_000, "netflix": 40_000, "msd": 50_000}
+
+
+class Trainer(NamedTuple):
+    """A compiled chunk of our steps; each call goes on from the state of the last."""
+
+    run: Callable[[], None]
+    compile_s: float
+    batches: list[np.ndarray]
+    """The users of each batch, without padding."""
+
+
+def make_config(arguments: argparse.Namespace, *, pia: bool) -> ExperimentConfig:
+    """The paper's settings at the batch size asked for."""
+    config = ExperimentConfig(name="bench")
+    config.data.path = str(harness.synthetic_dataset(arguments.shape, heldout_users=HELDOUT_USERS[arguments.shape]))
+    config.pia.enabled = pia
+    config.training.batch_size = arguments.batch_size
+    return validate(config)
+
+
+def make_trainer(config: ExperimentConfig, dataset: PreparedDataset, steps: int) -> Trainer:
+    """Compile a chunk of steps, and time the compilation."""
+    session = build_session(config, dataset)
+    lengths, capacity = session.lengths, session.capacity
+    order = epoch_order(lengths, batch_size=session.batch_size, capacity=capacity, key=jax.random.key(0))[:steps]
+    slots = order_capacity(lengths, order, capacity=capacity, shards=session.shards)
+    chunk = jnp.asarray(pad_to_shards(order, session.shards))
+    state = session.replicate(init_state(session.model, config))
+    started = time.perf_counter()
+    session.run_steps.lower(state, session.rows, chunk, slots).compile()
+    compile_s = time.perf_counter() - started
+
+    def run() -> None:
+        nonlocal state
+        state, sums = session.run_steps(state, session.rows, chunk, slots)
+        jax.block_until_ready(sums)
+
+    return Trainer(run, compile_s, [users[users >= 0] for users in order])
+
+
+def make_floor(config: ExperimentConfig, num_items: int, steps: int) -> Callable[[], None]:
+    """The decoder's three products and Adam over all parameters, in a loop on the device."""
+    size, hidden, latent = config.training.batch_size, config.model.hidden[0], config.model.latent_dim
+    draw = jax.random.split(jax.random.key(1), 3)
+    params = {
+        "decoder": 0.01 * jax.random.normal(draw[0], (hidden, num_items)),
+        "encoder": 0.01 * jax.random.normal(draw[1], (num_items, hidden)),
+        "anchors": jnp.zeros((num_items if config.pia.enabled else 1, latent)),
+    }
+    features = jax.random.normal(draw[2], (size, hidden))
+    gradients = jax.tree.map(lambda leaf: 0.01 * leaf, params)
+    optimizer = optax.adam(1e-3)
+    carry = (params, optimizer.init(params), features)
+
+    def step(carry: Any, _: None) -> tuple[Any, None]:
+        params, opt_state, features = carry
+        logits = features @ params["decoder"]
+        to_features = logits @ params["decoder"].T
+        to_decoder = jax.lax.optimization_barrier(features.T) @ logits  # the faster way, see models/linear.py
+        updates, opt_state = optimizer.update(gradients | {"decoder": to_decoder}, opt_state)
+        return (optax.apply_updates(params, updates), opt_state, features + 1e-6 * to_features), None
+
+    loop = jax.jit(lambda carry: jax.lax.scan(step, carry, None, length=steps)[0], donate_argnums=0)
+
+    def run() -> None:
+        nonlocal carry
+        carry = jax.block_until_ready(loop(carry))
+
+    return run
+
+
+def make_torch(
+    config: ExperimentConfig, dataset: PreparedDataset, batches: list[np.ndarray]
+) -> Callable[[], float] | None:
+    """The PyTorch reference on the same batches; None, said aloud, where PyTorch is not installed."""
+    try:
+        from torch_multvae import TorchTrainer
+    except ImportError:
+        harness.console.print("PyTorch is not installed: no reference (pip install torch)")
+        return None
+    train = dataset.train
+    values = np.ones(train.nnz, np.float32)
+    shape = (len(train.lengths), dataset.num_items)
+    rows = scipy.sparse.csr_matrix((values, np.asarray(train.indices), np.asarray(train.indptr)), shape=shape)
+    trainer = TorchTrainer(
+        rows, pia=config.pia.enabled, hidden=config.model.hidden[0], latent_dim=config.model.latent_dim
+    )
+    return lambda: trainer.run(batches)
+
+
+def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure and return the figures."""
+    config = make_config(arguments, pia=arguments.pia)
+    dataset = load_prepared(config.data.path)
+    ours = make_trainer(config, dataset, arguments.steps)
+    ours.run()
+    peak_rss_mb = harness.peak_rss_mb()
+    other = make_trainer(make_config(arguments, pia=not arguments.pia), dataset, arguments.steps)
+    systems: dict[str, Callable[[], Any]] = {
+        "ours": ours.run,
+        "other": other.run,
+        "floor": make_floor(config, dataset.num_items, arguments.steps),
+    }
+    if arguments.torch and (reference := make_torch(config, dataset, ours.batches)) is not None:
+        systems["torch"] = reference
+    seconds = harness.interleave(systems, rounds=arguments.rounds)
+    with_pia, without = ("ours", "other") if arguments.pia else ("other", "ours")
+    steps = len(ours.batches)
+    users = sum(len(batch) for batch in ours.batches)
+    per_step = {name: 1e3 * float(np.median(values)) / steps for name, values in seconds.items()}
+    return {
+        "users_per_s": users / float(np.median(seconds["ours"])),
+        "step_ms": per_step["ours"],
+        "torch_step_ms": per_step.get("torch"),
+        "floor_ms": per_step["floor"],
+        "ratio_torch": harness.ratio(seconds["torch"], seconds["ours"]) if "torch" in seconds else None,
+        "ratio_floor": harness.ratio(seconds["ours"], seconds["floor"]),
+        "pia_overhead": harness.ratio(seconds[with_pia], seconds[without]) - 1.0,
+        "peak_rss_mb": peak_rss_mb,
+        "compile_s": ours.compile_s,
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    }
+
+
+def main() -> None:
+    """Parse the flags, measure, show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=tuple(HELDOUT_USERS), default="ml-20m")
+    parser.add_argument("--model", choices=("multvae",), default="multvae")
+    parser.add_argument("--pia", action="store_true", help="the headline is Multi-VAE + PIA")
+    parser.add_argument("--batch-size", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=8, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--torch", action=argparse.BooleanOptionalAction, default=True)
+    arguments = parser.parse_args()
+    result = benchmark(arguments)
+    rows = [
+        ("PyTorch, dense rows", result["torch_step_ms"], result["ratio_torch"]),
+        (f"piavae_jax{' + PIA' if arguments.pia else ''}", result["step_ms"], 1.0),
+        ("floor", result["floor_ms"], 1.0 / result["ratio_floor"]),
+    ]
+    title = f"train step, {arguments.shape}, batch {arguments.batch_size}, {result['device']}"
+    harness.table(title, ("", "ms a step", "times ours"), [row for row in rows if row[1] is not None])
+    harness.finish("train", vars(arguments), result)
+
+
+if __name__ == "__main__":
+    main()
