@@ -6,6 +6,7 @@ from typing import Any, get_args, get_origin
 
 from piavae_jax.errors import UserError
 
+PRECISIONS = ("float32", "tf32", "bfloat16")
 ANCHOR_FORMS = ("closed", "sampled")
 OPTIMIZERS = ("adam", "sgd")
 _TYPES: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", str: "a string"}
@@ -30,6 +31,9 @@ class ModelConfig:
     """D."""
     keep_prob: float = 0.5
     """Probability that the mask keeps an interaction; 1 trains without masking."""
+    precision: str = "float32"
+    """What matrix products may round their factors to: `float32`, `tf32` (NVIDIA GPUs) or `bfloat16`. Sums, parameters
+    and losses stay float32."""
 
 
 @dataclasses.dataclass
@@ -162,6 +166,8 @@ def _validate_model(model: ModelConfig) -> None:
     sizes = (*model.hidden, model.latent_dim)
     _require(len(model.hidden) > 0, "model.hidden", "name at least one layer", model.hidden, "the paper uses (600,)")
     _require(min(sizes) >= 1, "model.hidden and latent_dim", "be positive", sizes, "the paper uses (600,) and 200")
+    known = model.precision in PRECISIONS
+    _require(known, "model.precision", f"be one of {PRECISIONS}", model.precision, "float32 rounds nothing")
     keep_prob = model.keep_prob
     _require(0 < keep_prob <= 1, "model.keep_prob", "be in (0, 1]", keep_prob, "1 trains without masking")
 

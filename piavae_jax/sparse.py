@@ -112,7 +112,7 @@ def matmul(inputs: EncoderInput, kernel: jax.Array) -> jax.Array:
     """`x @ kernel` for the encoder's input: `[B, I] x [I, H] -> [B, H]`, at O(N H) for sparse rows."""
     if isinstance(inputs, SparseInput):
         return weighted_row_sum(kernel, inputs.values, inputs.batch)
-    return inputs @ kernel
+    return jnp.matmul(inputs, kernel, precision=jax.lax.Precision.HIGHEST)
 
 
 def row_mean(table: jax.Array, batch: Batch) -> jax.Array:
@@ -120,5 +120,5 @@ def row_mean(table: jax.Array, batch: Batch) -> jax.Array:
     if isinstance(batch, SparseBatch):
         total = weighted_row_sum(table, jnp.ones(batch.items.shape, table.dtype), batch)
     else:
-        total = batch.astype(table.dtype) @ table
+        total = jnp.matmul(batch.astype(table.dtype), table, precision=jax.lax.Precision.HIGHEST)
     return total / jnp.maximum(row_lengths(batch), 1.0)[:, None]

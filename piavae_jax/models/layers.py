@@ -31,10 +31,11 @@ class Linear(nn.Module):
     """A dense linear layer with the initialisation above: `[B, in] -> [B, features]`."""
 
     features: int
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Apply the layer."""
         kernel = self.param("kernel", KERNEL_INIT, (inputs.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", BIAS_INIT, (self.features,), jnp.float32)
-        return affine(inputs, kernel, bias)
+        return affine(inputs, kernel, bias, self.precision)

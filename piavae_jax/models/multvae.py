@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from piavae_jax.config import PRECISIONS
 from piavae_jax.errors import UserError
 from piavae_jax.models.layers import InputLayer, Linear
 from piavae_jax.models.model import Model
@@ -16,41 +17,46 @@ class _Encoder(nn.Module):
     num_items: int
     hidden: tuple[int, ...]
     latent_dim: int
+    precision: str
 
     @nn.compact
     def __call__(self, inputs: EncoderInput) -> Posterior:
         features = nn.tanh(InputLayer(self.num_items, self.hidden[0])(inputs))
         for size in self.hidden[1:]:
-            features = nn.tanh(Linear(size)(features))
-        mean, logvar = jnp.split(Linear(2 * self.latent_dim)(features), 2, axis=-1)
+            features = nn.tanh(Linear(size, self.precision)(features))
+        mean, logvar = jnp.split(Linear(2 * self.latent_dim, self.precision)(features), 2, axis=-1)
         return Posterior(mean, logvar)
 
 
 class _Decoder(nn.Module):
     num_items: int
     hidden: tuple[int, ...]
+    precision: str
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         features = z
         for size in self.hidden:
-            features = nn.tanh(Linear(size)(features))
-        return Linear(self.num_items)(features)
+            features = nn.tanh(Linear(size, self.precision)(features))
+        return Linear(self.num_items, self.precision)(features)
 
 
-def multvae(num_items: int, *, hidden: Sequence[int] = (600,), latent_dim: int = 200) -> Model:
+def multvae(
+    num_items: int, *, hidden: Sequence[int] = (600,), latent_dim: int = 200, precision: str = "float32"
+) -> Model:
     """Build Multi-VAE, `I - hidden - (2 x D) - reversed hidden - I` with tanh (Liang et al. 2018).
 
     Args:
       num_items: I, size of the item vocabulary.
       hidden: sizes H of the encoder's hidden layers; the decoder mirrors them.
       latent_dim: D.
+      precision: `float32`, `tf32` or `bfloat16`, what matrix products may round their factors to.
 
     Returns:
       A `Model` of pure functions over float32 parameters.
 
     Raises:
-      UserError: a size is not positive, or there is no hidden layer.
+      UserError: a size is not positive, there is no hidden layer, or the precision is unknown.
     """
     hidden = tuple(hidden)
     if not hidden:
@@ -58,8 +64,10 @@ def multvae(num_items: int, *, hidden: Sequence[int] = (600,), latent_dim: int =
     for name, size in {"num_items": num_items, "latent_dim": latent_dim, "the hidden sizes": min(hidden)}.items():
         if size < 1:
             raise UserError(f"{name} must be at least 1, got {size}")
-    encoder = _Encoder(num_items, hidden, latent_dim)
-    decoder = _Decoder(num_items, hidden[::-1])
+    if precision not in PRECISIONS:
+        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}; the default is float32")
+    encoder = _Encoder(num_items, hidden, latent_dim, precision)
+    decoder = _Decoder(num_items, hidden[::-1], precision)
 
     def init(key: jax.Array) -> dict:
         encoder_key, decoder_key = jax.random.split(key)

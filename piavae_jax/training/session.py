@@ -53,7 +53,8 @@ class Session(NamedTuple):
 
 def build_model(config: ExperimentConfig, num_items: int) -> Model:
     """The model that a config names, for a vocabulary of I items."""
-    return multvae(num_items, hidden=config.model.hidden, latent_dim=config.model.latent_dim)
+    choice = config.model
+    return multvae(num_items, hidden=choice.hidden, latent_dim=choice.latent_dim, precision=choice.precision)
 
 
 def make_mesh(config: ExperimentConfig) -> Mesh | None:

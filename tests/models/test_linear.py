@@ -43,3 +43,20 @@ def test_ranks_are_checked():
     inputs, kernel, bias, _ = _arguments()
     with pytest.raises(AssertionError):
         affine(inputs[0], kernel, bias)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("tf32", 2e-3), ("bfloat16", 2e-2)])
+def test_a_precision_rounds_the_factors_and_nothing_else(precision, tolerance):
+    inputs, kernel, bias, weight = _arguments(64, 32, 16)
+    arguments = (inputs, kernel, bias)
+
+    def run(precision):
+        def total(inputs, kernel, bias):
+            return jnp.sum(affine(inputs, kernel, bias, precision) * weight)
+
+        return (affine(*arguments, precision), *jax.grad(total, argnums=(0, 1, 2))(*arguments))
+
+    for rounded, exact in zip(run(precision), run("float32"), strict=True):
+        assert rounded.dtype == jnp.float32
+        np.testing.assert_allclose(rounded, exact, atol=tolerance * float(jnp.abs(exact).max()))
+    np.testing.assert_array_equal(run(precision)[3], run("float32")[3])  # the bias's gradient is a sum, never rounded
