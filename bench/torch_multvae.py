@@ -1,4 +1,4 @@
-"""Multi-VAE and PIA in PyTorch, as the public ports write them: dense rows from `csr[rows].toarray()`, log_softmax, Adam.
+"""Multi-VAE and PIA in PyTorch as the public ports write them: dense rows, `csr[rows].toarray()`, log_softmax, Adam.
 
 It is the yardstick of `bench/train.py`, plain on purpose and not part of the library.
 """

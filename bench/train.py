@@ -2,9 +2,10 @@
 
     python bench/train.py --shape ml-20m            # also netflix, msd, ml-1m; --pia; --batch-size 24576; --no-torch
 
-Ours is the train step of `bin/train.py` on generated data of that shape, in chunks that run on the device. The reference
-is a plain PyTorch Multi-VAE on dense rows (`torch_multvae.py`); the floor is the decoder's three matrix products and an
-Adam update of all parameters, and nothing else. All take turns in one process; ratios are medians over rounds.
+Ours is the train step of `bin/train.py` on generated data of that shape, in chunks that run on the device. The
+reference is a plain PyTorch Multi-VAE on dense rows (`torch_multvae.py`); the floor is the decoder's three matrix
+products and an Adam update of all parameters, and nothing else. All take turns in one process; ratios are medians over
+rounds.
 """
 
 import argparse

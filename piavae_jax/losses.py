@@ -95,31 +95,48 @@ def anchor_centroid(anchors: jax.Array, batch: Batch) -> jax.Array:
     return sparse.row_mean(anchors, batch)
 
 
-def _anchor_scatter(anchors: jax.Array, centroid: jax.Array, batch: Batch) -> jax.Array:
-    """`(1/n) sum ||e_i||^2 - ||ebar||^2`, the constant of Eq. 10: the spread of a user's anchors, float32[B]."""
-    squared_norms = jnp.sum(jnp.square(anchors), axis=-1, keepdims=True)
-    return sparse.row_mean(squared_norms, batch)[:, 0] - jnp.sum(jnp.square(centroid), axis=-1)
+def _mean_squared_distance(points: jax.Array, anchors: jax.Array, batch: Batch) -> jax.Array:
+    """`(1/n) sum_{i in S} ||p - e_i||^2` for points `p: [B, D]`, as `||p - ebar||^2` plus the spread of the anchors.
 
-
-def anchor_loss(posterior: Posterior, anchors: jax.Array, batch: Batch) -> jax.Array:
-    """Personalised item alignment in closed form (Eq. 10 of the paper, its constant included).
-
-    `||mu - ebar||^2 + sum(sigma^2) + (1/n) sum_{i in S} ||e_i||^2 - ||ebar||^2`: equal to Eq. 9 without sampling. What
-    the paper calls a constant is one for the encoder only: it carries a gradient to the anchors.
-
-    Args:
-      posterior: q(z | x_h) of the masked rows, `[B, D]`.
-      anchors: learnable item anchors, float32[I, D].
-      batch: the full, unmasked rows of B users, sparse or dense.
-
-    Returns:
-      float32[B]; zero for an empty row. O(N D) time and memory on sparse rows.
+    float32[B]; zero for an empty row.
     """
-    chex.assert_rank([posterior.mean, anchors], 2)
     centroid = anchor_centroid(anchors, batch)
-    distance = jnp.sum(jnp.square(posterior.mean - centroid) + jnp.exp(posterior.logvar), axis=-1)
-    loss = distance + _anchor_scatter(anchors, centroid, batch)
-    return jnp.where(sparse.row_lengths(batch) > 0, loss, 0.0)
+    squared_norms = jnp.sum(jnp.square(anchors), axis=-1, keepdims=True)
+    spread = sparse.row_mean(squared_norms, batch)[:, 0] - jnp.sum(jnp.square(centroid), axis=-1)
+    distance = jnp.sum(jnp.square(points - centroid), axis=-1) + spread
+    return jnp.where(sparse.row_lengths(batch) > 0, distance, 0.0)
+
+
+@jax.custom_vjp
+def _sparse_mean_squared_distance(points: jax.Array, anchors: jax.Array, batch: SparseBatch) -> jax.Array:
+    """`_mean_squared_distance` with a gradient that passes over the batch's interactions once."""
+    return _mean_squared_distance(points, anchors, batch)
+
+
+def _distance_forward(
+    points: jax.Array, anchors: jax.Array, batch: SparseBatch
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array, SparseBatch]]:
+    # The compiler computes the centroid once for both.
+    centroid = anchor_centroid(anchors, batch)
+    return _mean_squared_distance(points, anchors, batch), (points, anchors, centroid, batch)
+
+
+def _distance_backward(
+    residuals: tuple[jax.Array, jax.Array, jax.Array, SparseBatch], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array, None]:
+    # d/dp = 2 (p - ebar) and d/de_i = (2/n) (e_i - p) for the items of S.
+    points, anchors, centroid, batch = residuals
+    num_items = anchors.shape[0]
+    lengths = sparse.row_lengths(batch)
+    scale = 2.0 * jnp.where(lengths > 0, cotangent, 0.0)
+    weights = jnp.take(scale / jnp.maximum(lengths, 1.0), batch.rows, mode="clip")
+    weights = jnp.where(sparse.is_interaction(batch), weights, 0.0)
+    to_item = jnp.zeros(num_items, weights.dtype).at[batch.items].add(weights)
+    pull = sparse.weighted_item_sum(points, weights, batch, num_items=num_items)
+    return scale[:, None] * (points - centroid), to_item[:, None] * anchors - pull, None
+
+
+_sparse_mean_squared_distance.defvjp(_distance_forward, _distance_backward)
 
 
 def sampled_anchor_loss(z: jax.Array, anchors: jax.Array, batch: Batch) -> jax.Array:
@@ -133,12 +150,31 @@ def sampled_anchor_loss(z: jax.Array, anchors: jax.Array, batch: Batch) -> jax.A
       batch: the full, unmasked rows of B users, sparse or dense.
 
     Returns:
-      float32[B]; zero for an empty row.
+      float32[B]; zero for an empty row. O(N D) time and memory on sparse rows.
     """
     chex.assert_rank([z, anchors], 2)
-    centroid = anchor_centroid(anchors, batch)
-    loss = jnp.sum(jnp.square(z - centroid), axis=-1) + _anchor_scatter(anchors, centroid, batch)
-    return jnp.where(sparse.row_lengths(batch) > 0, loss, 0.0)
+    distance = _sparse_mean_squared_distance if isinstance(batch, SparseBatch) else _mean_squared_distance
+    return distance(z, anchors, batch)
+
+
+def anchor_loss(posterior: Posterior, anchors: jax.Array, batch: Batch) -> jax.Array:
+    """Personalised item alignment in closed form (Eq. 10 of the paper, its constant included).
+
+    `||mu - ebar||^2 + sum(sigma^2) + (1/n) sum_{i in S} ||e_i||^2 - ||ebar||^2`: Eq. 9 at the mean, plus the variance.
+    What the paper calls a constant is one for the encoder only: it carries a gradient to the anchors.
+
+    Args:
+      posterior: q(z | x_h) of the masked rows, `[B, D]`.
+      anchors: learnable item anchors, float32[I, D].
+      batch: the full, unmasked rows of B users, sparse or dense.
+
+    Returns:
+      float32[B]; zero for an empty row. O(N D) time and memory on sparse rows.
+    """
+    chex.assert_rank([posterior.mean, anchors], 2)
+    variance = jnp.sum(jnp.exp(posterior.logvar), axis=-1)
+    at_mean = sampled_anchor_loss(posterior.mean, anchors, batch)
+    return at_mean + jnp.where(sparse.row_lengths(batch) > 0, variance, 0.0)
 
 
 def elbo(

@@ -35,24 +35,31 @@ def row_users(batch: Batch) -> jax.Array:
 
 
 class _Blocks(NamedTuple):
-    """Runs of consecutive slots cut into G blocks of `_BLOCK` slots; a block never crosses a run."""
+    """G blocks of up to `_BLOCK` consecutive slots; a block never crosses a run."""
 
     slots: jax.Array
     """int32[G], first slot of each block."""
     filled: jax.Array
-    """int32[G], slots of the block that belong to its run; 0 for blocks that are padding."""
+    """int32[G], slots of the block that belong to its run; 0 or less for blocks that are padding."""
     runs: jax.Array
     """int32[G], non-decreasing, the run of each block; the number of runs marks padding."""
 
 
-def _blocks(run_lengths: jax.Array, num_slots: int) -> _Blocks:
+def _first_blocks(run_lengths: jax.Array) -> _Blocks:
+    """The first block of every run, empty runs included."""
+    starts = jnp.cumsum(run_lengths) - run_lengths
+    return _Blocks(starts, jnp.minimum(run_lengths, _BLOCK), jnp.arange(len(run_lengths), dtype=jnp.int32))
+
+
+def _further_blocks(run_lengths: jax.Array, num_slots: int) -> _Blocks:
+    """All blocks after the first of their run."""
     num_runs = run_lengths.shape[0]
-    per_run = -(-run_lengths // _BLOCK)
+    per_run = jnp.maximum(-(-run_lengths // _BLOCK) - 1, 0)
     ends = jnp.cumsum(per_run)
-    count = num_slots // _BLOCK + min(num_runs, num_slots)  # no data can need more
+    count = num_slots // _BLOCK  # no data can need more: before each such block lies a full one
     number = jnp.arange(count, dtype=jnp.int32)
     runs = jnp.repeat(jnp.arange(num_runs, dtype=jnp.int32), per_run, total_repeat_length=count)
-    within = (number - (ends - per_run)[runs]) * _BLOCK
+    within = (number - (ends - per_run)[runs] + 1) * _BLOCK
     real = number < ends[-1]
     return _Blocks(
         slots=(jnp.cumsum(run_lengths) - run_lengths)[runs] + within,
@@ -61,19 +68,37 @@ def _blocks(run_lengths: jax.Array, num_slots: int) -> _Blocks:
     )
 
 
-def _run_sums(table: jax.Array, sources: jax.Array, weights: jax.Array, run_lengths: jax.Array) -> jax.Array:
-    """Sum `weights * table[sources]` over runs of consecutive slots: `[runs, F]`.
-
-    Adding a block's rows while they are gathered never writes the `[N, F]` rows to memory, and leaves a few sums for
-    each run to the segment sum.
-    """
-    blocks = _blocks(run_lengths, len(sources))
+def _block_sums(table: jax.Array, sources: jax.Array, weights: jax.Array, blocks: _Blocks) -> jax.Array:
+    """Sum `weights * table[sources]` over each block: `[G, F]`, added while gathered."""
     total = jnp.zeros((len(blocks.slots), table.shape[1]), table.dtype)
     for offset in range(_BLOCK):
         slots = blocks.slots + offset
         weight = jnp.where(offset < blocks.filled, jnp.take(weights, slots, mode="clip"), 0.0)
         total += weight[:, None] * jnp.take(table, jnp.take(sources, slots, mode="clip"), axis=0, mode="clip")
-    return jax.ops.segment_sum(total, blocks.runs, num_segments=run_lengths.shape[0], indices_are_sorted=True)
+    return total
+
+
+def _run_sums(table: jax.Array, sources: jax.Array, weights: jax.Array, run_lengths: jax.Array) -> jax.Array:
+    """Sum `weights * table[sources]` over runs of consecutive slots: `[runs, F]`.
+
+    The `[N, F]` rows are never written to memory: the first rows of each run are added while they are gathered, and
+    what is left of long runs is added to that in blocks.
+    """
+    first = _block_sums(table, sources, weights, _first_blocks(run_lengths))
+    further = _further_blocks(run_lengths, len(sources))
+    rest = _block_sums(table, sources, weights, further)
+    return first.at[further.runs].add(rest, mode="drop", indices_are_sorted=True)
+
+
+def weighted_item_sum(rows: jax.Array, weights: jax.Array, batch: SparseBatch, *, num_items: int) -> jax.Array:
+    """Sum `weights: [N]` times the users' `rows: [B, F]` over the interactions of each item: `[I, F]`, in O(N F + I F).
+
+    The transpose of `weighted_row_sum`.
+    """
+    items = jnp.where(is_interaction(batch), batch.items, num_items)  # padding sorts last and is counted nowhere
+    by_item = jnp.argsort(items)
+    counts = jnp.zeros(num_items, jnp.int32).at[items].add(1, mode="drop")
+    return _run_sums(rows, batch.rows[by_item], weights[by_item], counts)
 
 
 @jax.custom_vjp
@@ -96,11 +121,7 @@ def _weighted_row_sum_backward(
     residuals: tuple[jax.Array, jax.Array, SparseBatch], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array, None]:
     table, weights, batch = residuals
-    num_items = table.shape[0]
-    items = jnp.where(is_interaction(batch), batch.items, num_items)  # padding sorts last and is counted nowhere
-    by_item = jnp.argsort(items)
-    counts = jnp.zeros(num_items, jnp.int32).at[items].add(1, mode="drop")
-    to_table = _run_sums(cotangent, batch.rows[by_item], weights[by_item], counts)
+    to_table = weighted_item_sum(cotangent, weights, batch, num_items=table.shape[0])
     to_weights = jnp.sum(table[batch.items] * jnp.take(cotangent, batch.rows, axis=0, mode="clip"), axis=-1)
     return to_table, jnp.where(is_interaction(batch), to_weights, 0.0), None
 

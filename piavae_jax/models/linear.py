@@ -9,7 +9,7 @@ from jax.lax import Precision
 
 
 def product(left: jax.Array, right: jax.Array, *, precision: str = "float32") -> jax.Array:
-    """`left @ right` in float32, of factors `[B, F]` and `[F, G]` rounded as `precision` says, one of `config.PRECISIONS`.
+    """`left @ right` in float32, of factors `[B, F]` and `[F, G]` rounded to one of `config.PRECISIONS`.
 
     `tf32` keeps 10 bits of mantissa on NVIDIA GPUs since Ampere, and is float32 where there is no such thing;
     `bfloat16` keeps 7 everywhere.
