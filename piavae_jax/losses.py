@@ -101,8 +101,7 @@ def _mean_squared_distance(points: jax.Array, anchors: jax.Array, batch: Batch) 
     float32[B]; zero for an empty row.
     """
     centroid = anchor_centroid(anchors, batch)
-    squared_norms = jnp.sum(jnp.square(anchors), axis=-1, keepdims=True)
-    spread = sparse.row_mean(squared_norms, batch)[:, 0] - jnp.sum(jnp.square(centroid), axis=-1)
+    spread = sparse.row_mean(jnp.sum(jnp.square(anchors), axis=-1), batch) - jnp.sum(jnp.square(centroid), axis=-1)
     distance = jnp.sum(jnp.square(points - centroid), axis=-1) + spread
     return jnp.where(sparse.row_lengths(batch) > 0, distance, 0.0)
 

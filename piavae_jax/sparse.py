@@ -137,9 +137,10 @@ def matmul(inputs: EncoderInput, kernel: jax.Array) -> jax.Array:
 
 
 def row_mean(table: jax.Array, batch: Batch) -> jax.Array:
-    """Mean over each row's positives of `table: [I, F]`, giving `[B, F]`; zero for an empty row."""
+    """Mean over each row's positives of `table: [I]` or `[I, F]`, giving `[B]` or `[B, F]`; zero for an empty row."""
     if isinstance(batch, SparseBatch):
-        total = weighted_row_sum(table, jnp.ones(batch.items.shape, table.dtype), batch)
+        ones = jnp.ones(batch.items.shape, table.dtype)
+        total = row_sum(table[batch.items], batch) if table.ndim == 1 else weighted_row_sum(table, ones, batch)
     else:
         total = jnp.matmul(batch.astype(table.dtype), table, precision=jax.lax.Precision.HIGHEST)
-    return total / jnp.maximum(row_lengths(batch), 1.0)[:, None]
+    return total / jnp.maximum(row_lengths(batch), 1.0).reshape(-1, *(1,) * (table.ndim - 1))
