@@ -1,4 +1,4 @@
-"""Train a grid of settings and rank them by validation nDCG@100.
+r"""Train a grid of settings and rank them by validation nDCG@100.
 
     python bin/tune.py --config configs/ml1m.py --root runs/ml1m-grid \
       --grid pia.weight=0.5,1,2,4 --grid pia.scale=1.2,1.5,2 --grid pia.patience=5,10

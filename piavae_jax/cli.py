@@ -24,6 +24,10 @@ error_console = Console(stderr=True, soft_wrap=True, highlight=False)
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+_OVERRIDES = """
+--config.FIELD=VALUE changes any field of the experiment, such as --config.pia.weight=2; the fields and what they mean
+are in piavae_jax/config.py."""
+
 
 def run(main: Callable[[], None]) -> None:
     """Call `main` and end the process: status 0, 2 with one line for a `UserError`, 130 for Ctrl-C."""
@@ -70,7 +74,7 @@ def run_with_flags(main: Callable[[], None], *, usage: str) -> None:
 
     def parse_and_run() -> None:
         if "--help" in sys.argv[1:] or "-h" in sys.argv[1:]:
-            console.print(usage, markup=False, highlight=False)
+            print(f"{usage.strip()}\n{flags.FLAGS.main_module_help()}\n{_OVERRIDES}")
             return
         _parse(flags.FLAGS)
         main()

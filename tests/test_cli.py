@@ -93,6 +93,29 @@ def test_help_shows_a_command_to_copy(tmp_path, script):
     assert f"python bin/{script}" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("train.py", ["--config:", "--[no]quiet:", "--config.FIELD=VALUE", "piavae_jax/config.py"]),
+        ("tune.py", ["--config:", "--grid:", "--root:", "--shard:", "--config.FIELD=VALUE"]),
+        ("evaluate.py", ["--workdir", "--against", "--data", "--split", "--groups"]),
+        ("prepare.py", ["movielens", "netflix", "msd", "npz", "table", "liang-csv", "generate"]),
+    ],
+)
+def test_help_lists_the_flags(tmp_path, script, flags):
+    printed = call(tmp_path, script, "--help").stdout
+    assert [flag for flag in flags if flag not in printed] == []
+
+
+@pytest.mark.parametrize("script", ["train.py", "tune.py", "evaluate.py", "prepare.py"])
+def test_help_loads_nothing_that_is_slow(script):
+    command = [sys.executable, "-X", "importtime", ROOT / "bin" / script, "--help"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    imported = {line.rpartition("|")[2].strip() for line in listed.splitlines()}
+    assert "piavae_jax.cli" in imported
+    assert imported.isdisjoint({"jax", "flax", "optax", "orbax", "polars", "numpy", "scipy"})
+
+
 def test_the_research_api_loads_without_reading_or_writing_anything():
     code = (
         "import sys, piavae_jax; assert 'jax' not in sys.modules; piavae_jax.losses.elbo; print('orbax' in sys.modules)"
