@@ -1,5 +1,6 @@
 """Everything a run needs besides its state: compiled functions and the data on the devices."""
 
+from functools import cache
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -53,7 +54,12 @@ class Session(NamedTuple):
 
 def build_model(config: ExperimentConfig, num_items: int) -> Model:
     """The model that a config names, for a vocabulary of I items."""
-    return multvae(num_items, hidden=config.model.hidden, latent_dim=config.model.latent_dim)
+    return _build_multvae(num_items, tuple(config.model.hidden), config.model.latent_dim)
+
+
+@cache  # runs of one architecture share a model, and with it what is compiled for it
+def _build_multvae(num_items: int, hidden: tuple[int, ...], latent_dim: int) -> Model:
+    return multvae(num_items, hidden=hidden, latent_dim=latent_dim)
 
 
 def make_mesh(config: ExperimentConfig) -> Mesh | None:
