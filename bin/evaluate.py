@@ -35,6 +35,7 @@ def main() -> None:
     from piavae_jax.evaluation import groups_from
     from piavae_jax.training.evaluate_runs import evaluate_runs
 
+    cli.keep_compiled_programs()
     evaluate_runs(
         arguments.workdir,
         against=arguments.against,

@@ -10,6 +10,7 @@ from absl import logging
 from rich.console import Console
 from rich.table import Table
 
+from piavae_jax import compile_cache
 from piavae_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         error_console.print("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+
+
+def keep_compiled_programs() -> None:
+    """Switch JAX's cache on disk on; a command that compiles calls this first, and goes on where it does not work."""
+    try:
+        compile_cache.enable()
+    except UserError as error:
+        error_console.print(f"warning: {error}", markup=False)
 
 
 class ArgumentParser(argparse.ArgumentParser):

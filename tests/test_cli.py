@@ -16,9 +16,9 @@ def get_config():
 """
 
 
-def call(tmp_path, script, *arguments):
+def call(tmp_path, script, *arguments, **environment):
     """Run a command of bin/ as a user does, in an empty folder."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **environment}
     return subprocess.run(
         [sys.executable, ROOT / "bin" / script, *map(str, arguments)],
         cwd=tmp_path,
@@ -61,6 +61,13 @@ def config(tmp_path):
 )
 def test_train_refuses_in_one_line(tmp_path, config, arguments, message):
     assert_one_line(call(tmp_path, "train.py", *arguments), tmp_path, message)
+
+
+def test_a_cache_that_cannot_be_written_costs_a_line_and_no_more(tmp_path, config):
+    result = call(tmp_path, "train.py", "--config=try.py", PIAVAE_CACHE_DIR=str(config / "cache"))
+    warning, error = result.stderr.splitlines()
+    assert warning.startswith("warning: programs are not kept once compiled (")
+    assert "nowhere is not a folder" in error
 
 
 def test_train_refuses_a_config_file_that_is_broken(tmp_path):
