@@ -18,8 +18,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--workdir", type=Path, nargs="+", required=True, help="run folders of one system")
     parser.add_argument("--against", type=Path, nargs="+", default=[], help="run folders to compare it with")
     parser.add_argument("--data", type=Path, help="a prepared data set; default: the one of the first run")
-    parser.add_argument("--split", choices=("validation", "test"), default="test")
-    parser.add_argument("--groups", default="5,11,51,101", help="fewest interactions of each user group")
+    parser.add_argument("--split", choices=("validation", "test"), default="test", help="(default: %(default)s)")
+    parser.add_argument(
+        "--groups", default="5,11,51,101", help="fewest interactions of each user group (default: %(default)s)"
+    )
     return parser.parse_args()
 
 
@@ -33,6 +35,7 @@ def main() -> None:
     from piavae_jax.evaluation import groups_from
     from piavae_jax.training.evaluate_runs import evaluate_runs
 
+    cli.keep_compiled_programs()
     evaluate_runs(
         arguments.workdir,
         against=arguments.against,

@@ -16,9 +16,11 @@ _QUIET = flags.DEFINE_boolean("quiet", False, "Show no progress.")
 
 def main() -> None:
     """Run one experiment."""
+    config = cli.config_value(_CONFIG)
     from piavae_jax.training.experiment import run_experiment  # JAX loads only for a command line that is right
 
-    run_experiment(cli.config_value(_CONFIG), console=cli.console, quiet=_QUIET.value)
+    cli.keep_compiled_programs()
+    run_experiment(config, console=cli.console, quiet=_QUIET.value)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train a grid of settings and rank them by validation nDCG@100.
+r"""Train a grid of settings and rank them by validation nDCG@100.
 
     python bin/tune.py --config configs/ml1m.py --root runs/ml1m-grid \
       --grid pia.weight=0.5,1,2,4 --grid pia.scale=1.2,1.5,2 --grid pia.patience=5,10
@@ -30,11 +30,13 @@ def _shard(text: str) -> tuple[int, int]:
 
 def main() -> None:
     """Train and rank."""
+    config = cli.config_value(_CONFIG)
+    shard = _shard(_SHARD.value)
     from piavae_jax.training.grid import run_grid
 
-    config = cli.config_value(_CONFIG)
+    cli.keep_compiled_programs()
     root = Path(_ROOT.value or f"runs/{config.name}-grid")
-    table = run_grid(config, _GRID.value, root, shard=_shard(_SHARD.value), console=cli.console)
+    table = run_grid(config, _GRID.value, root, shard=shard, console=cli.console)
     cli.console.print(cli.frame_table(table, title="best first"))
     cli.console.print(f"written to {root}/grid.csv", highlight=False)
 

@@ -10,6 +10,7 @@ from absl import logging
 from rich.console import Console
 from rich.table import Table
 
+from piavae_jax import compile_cache
 from piavae_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ error_console = Console(stderr=True, soft_wrap=True, highlight=False)
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+_OVERRIDES = """
+--config.FIELD=VALUE changes any field of the experiment, such as --config.pia.weight=2; the fields and what they mean
+are in piavae_jax/config.py."""
+
 
 def run(main: Callable[[], None]) -> None:
     """Call `main` and end the process: status 0, 2 with one line for a `UserError`, 130 for Ctrl-C."""
@@ -37,6 +42,14 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         error_console.print("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+
+
+def keep_compiled_programs() -> None:
+    """Switch JAX's cache on disk on; a command that compiles calls this first, and goes on where it does not work."""
+    try:
+        compile_cache.enable()
+    except UserError as error:
+        error_console.print(f"warning: {error}", markup=False)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -70,7 +83,7 @@ def run_with_flags(main: Callable[[], None], *, usage: str) -> None:
 
     def parse_and_run() -> None:
         if "--help" in sys.argv[1:] or "-h" in sys.argv[1:]:
-            console.print(usage, markup=False, highlight=False)
+            print(f"{usage.strip()}\n{flags.FLAGS.main_module_help()}\n{_OVERRIDES}")
             return
         _parse(flags.FLAGS)
         main()

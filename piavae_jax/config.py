@@ -207,7 +207,9 @@ def to_dict(config: ExperimentConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _from_dict(kind: type, values: dict[str, Any], prefix: str) -> Any:
+def _from_dict(kind: type, values: Any, prefix: str) -> Any:
+    if not isinstance(values, dict):
+        raise UserError(f"{f'config.{prefix}'.rstrip('.')} must map fields to values, got {values!r}; correct it")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = sorted(values.keys() - fields.keys())
     if unknown:

@@ -1,11 +1,12 @@
 """Strict JAX for the whole suite: four simulated devices, no silent promotion of dtypes or ranks."""
 
 import os
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-from pathlib import Path
+os.environ["PIAVAE_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "commands")  # not the user's own
+os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 
 import jax
 import pytest

@@ -16,9 +16,9 @@ def get_config():
 """
 
 
-def call(tmp_path, script, *arguments):
+def call(tmp_path, script, *arguments, **environment):
     """Run a command of bin/ as a user does, in an empty folder."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **environment}
     return subprocess.run(
         [sys.executable, ROOT / "bin" / script, *map(str, arguments)],
         cwd=tmp_path,
@@ -63,6 +63,13 @@ def test_train_refuses_in_one_line(tmp_path, config, arguments, message):
     assert_one_line(call(tmp_path, "train.py", *arguments), tmp_path, message)
 
 
+def test_a_cache_that_cannot_be_written_costs_a_line_and_no_more(tmp_path, config):
+    result = call(tmp_path, "train.py", "--config=try.py", PIAVAE_CACHE_DIR=str(config / "cache"))
+    warning, error = result.stderr.splitlines()
+    assert warning.startswith("warning: programs are not kept once compiled (")
+    assert "nowhere is not a folder" in error
+
+
 def test_train_refuses_a_config_file_that_is_broken(tmp_path):
     (tmp_path / "broken.py").write_text("def get_config(:\n")
     assert_one_line(call(tmp_path, "train.py", "--config=broken.py"), tmp_path, "--config cannot be loaded")
@@ -91,6 +98,29 @@ def test_help_shows_a_command_to_copy(tmp_path, script):
     result = call(tmp_path, script, "--help")
     assert result.returncode == 0
     assert f"python bin/{script}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("train.py", ["--config:", "--[no]quiet:", "--config.FIELD=VALUE", "piavae_jax/config.py"]),
+        ("tune.py", ["--config:", "--grid:", "--root:", "--shard:", "--config.FIELD=VALUE"]),
+        ("evaluate.py", ["--workdir", "--against", "--data", "--split", "--groups"]),
+        ("prepare.py", ["movielens", "netflix", "msd", "npz", "table", "liang-csv", "generate"]),
+    ],
+)
+def test_help_lists_the_flags(tmp_path, script, flags):
+    printed = call(tmp_path, script, "--help").stdout
+    assert [flag for flag in flags if flag not in printed] == []
+
+
+@pytest.mark.parametrize("script", ["train.py", "tune.py", "evaluate.py", "prepare.py"])
+def test_help_loads_nothing_that_is_slow(script):
+    command = [sys.executable, "-X", "importtime", ROOT / "bin" / script, "--help"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    imported = {line.rpartition("|")[2].strip() for line in listed.splitlines()}
+    assert "piavae_jax.cli" in imported
+    assert imported.isdisjoint({"jax", "flax", "optax", "orbax", "polars", "numpy", "scipy"})
 
 
 def test_the_research_api_loads_without_reading_or_writing_anything():

@@ -1,5 +1,8 @@
 """Folders that appear whole or not at all."""
 
+import contextlib
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -9,10 +12,16 @@ from pathlib import Path
 
 from piavae_jax.errors import UserError
 
+_SUFFIX = ".part"
+_LOCK, _NEW, _OLD = "lock", "new", "old"  # what a workspace holds
+
 
 @contextmanager
 def new_folder(folder: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     """Yield an empty folder to fill, which becomes `folder` if the block ends well and vanishes if it does not.
+
+    It is filled in a hidden workspace beside `folder`. What a process killed with SIGKILL leaves there, the next one
+    to write `folder` removes.
 
     Args:
       folder: the final path; its parents are made.
@@ -22,26 +31,18 @@ def new_folder(folder: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     Raises:
       UserError: if `folder` exists and may not be replaced, or the disk refuses.
     """
+    _clear_abandoned(folder)
     check_replaceable(folder, overwrite=overwrite, marker=marker)
     try:
-        with _staged(folder) as staging:
+        with _workspace(folder) as workspace:
+            staging = workspace / _NEW
+            staging.mkdir()
             yield staging
             _flush(staging)
-            _swap(staging, folder)
+            _swap(workspace, folder)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{folder} cannot be written ({reason}): free space or choose another folder") from error
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        staging.chmod(0o755)  # mkdtemp makes it private
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def check_replaceable(folder: Path, *, overwrite: bool, marker: str) -> None:
@@ -67,16 +68,40 @@ def _flush(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _swap(staging: Path, folder: Path) -> None:
-    if not folder.exists():
-        staging.rename(folder)
-        return
-    retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    folder.rename(retired / folder.name)
-    try:
-        staging.rename(folder)
-    except OSError:
-        (retired / folder.name).rename(folder)
-        raise
-    finally:
-        shutil.rmtree(retired, ignore_errors=True)
+def _swap(workspace: Path, folder: Path) -> None:
+    if folder.exists():
+        folder.rename(workspace / _OLD)
+    (workspace / _NEW).rename(folder)
+
+
+def _remove(workspace: Path, folder: Path) -> None:
+    if (workspace / _OLD).exists() and not folder.exists():  # it ended between the two renames
+        (workspace / _OLD).rename(folder)
+    shutil.rmtree(workspace, ignore_errors=True)
+
+
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside `folder`, locked for as long as this process lives and needs it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        workspace = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_SUFFIX, dir=folder.parent))
+        with (workspace / _LOCK).open("w") as lock:
+            with contextlib.suppress(OSError):  # a file system without locks: nobody clears there either
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (workspace / _LOCK).exists():  # cleared before it was locked
+                continue
+            try:
+                yield workspace
+            finally:
+                _remove(workspace, folder)
+            return
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove the workspaces of dead processes."""
+    random = "?" * 8  # as mkdtemp draws: no name of another folder matches
+    for workspace in folder.parent.glob(f".{glob.escape(folder.name)}.{random}{_SUFFIX}"):
+        with contextlib.suppress(OSError), (workspace / _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its process lives
+            _remove(workspace, folder)

@@ -8,11 +8,10 @@ import dataclasses
 
 import numpy as np
 
+from piavae_jax.data.checks import check_count, check_fraction
 from piavae_jax.data.csr import from_pairs
 from piavae_jax.data.events import (
     Events,
-    check_count,
-    check_fraction,
     filter_by_count,
     first_appearance,
     present,

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from piavae_jax.data.events import check_count
+from piavae_jax.data.checks import check_count
 from piavae_jax.errors import UserError
 
 _POSITIVE = ("popularity_exponent", "activity_spread", "concentration", "taste_spread")

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from piavae_jax.data.checks import check_count, check_fraction
 from piavae_jax.data.csr import CSR, from_pairs
 from piavae_jax.data.events import (
     Events,
-    check_count,
-    check_fraction,
     filter_by_count,
     first_appearance,
     present,

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from scipy import stats
+import scipy  # scipy.stats, a second to load, loads at its first use
 
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation.results import UserMetrics
@@ -128,13 +128,13 @@ def _paired_t_test(new: np.ndarray, old: np.ndarray) -> float:
     differences = new - old
     if np.ptp(differences) == 0.0:  # no spread: the statistic is 0 / 0 or infinite
         return 0.0 if differences[0] else 1.0
-    return float(stats.ttest_rel(new, old).pvalue)
+    return float(scipy.stats.ttest_rel(new, old).pvalue)
 
 
 def _bootstrap_interval(
     differences: np.ndarray, *, seed: int, confidence: float, resamples: int
 ) -> tuple[float, float]:
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (differences,),
         np.mean,
         n_resamples=resamples,

@@ -1,5 +1,7 @@
 """The newest state of a run and its best parameters, on disk through Orbax."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -68,17 +70,22 @@ class Checkpoints:
         folder, epoch = self._manager.directory, self.epoch
         if epoch is None:
             raise UserError(f"{folder} holds no checkpoint; train for at least one epoch first")
+        with _damage_reported(folder):
+            saved = _shapes(self._manager.item_metadata(epoch)["best"].tree)
+        if saved != _shapes(like["best"]):
+            raise UserError(f"{folder} holds other parameters than its config and vocabulary name; restore a copy")
         arguments = {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in like.items()}
-        try:
-            saved = self._manager.item_metadata(epoch)["best"]
-            if _shapes(saved.tree) != _shapes(like["best"]):
-                raise UserError(f"{folder} holds other parameters than its config and vocabulary name; restore a copy")
+        with _damage_reported(folder):
             return self._manager.restore(epoch, args=ocp.args.Composite(**arguments))
-        except UserError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
-            raise UserError(f"{folder} cannot be read ({reason}); restore a copy or train again") from error
+
+
+@contextmanager
+def _damage_reported(folder: Any) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(f"{folder} cannot be read ({reason}); restore a copy or train again") from error
 
 
 def _abstract(tree: Any) -> Any:

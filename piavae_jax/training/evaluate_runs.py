@@ -18,8 +18,9 @@ from piavae_jax.evaluation import (
     groups_table,
     systems_table,
 )
+from piavae_jax.models import make_score_fn
 from piavae_jax.training.restore import TrainedModel, restore
-from piavae_jax.training.results import evaluate_run, write_results
+from piavae_jax.training.results import evaluate_popularity, make_run_evaluator, write_results
 
 POPULARITY = "popularity"
 
@@ -51,10 +52,7 @@ def evaluate_runs(
         raise UserError(f"run folders must differ, got {', '.join(map(str, folders))}; name each once")
     trained = [restore(workdir) for workdir in folders]
     dataset = _load_data(data, trained[0])
-    systems: dict[str, UserMetrics] = {}
-    for model in trained:
-        systems |= _evaluate(model, dataset, split, taken=systems)
-    popularity = systems.pop(POPULARITY)
+    systems, popularity = _evaluate(trained, dataset, split)
     names = list(systems)
     console.print(systems_table({**systems, POPULARITY: popularity}, title=f"{split} users of {dataset.name}"))
     averaged = _average(systems, len(workdirs))
@@ -79,13 +77,15 @@ def _load_data(path: Path | None, first: TrainedModel) -> PreparedDataset:
 
 
 def _evaluate(
-    model: TrainedModel, dataset: PreparedDataset, split: str, *, taken: dict[str, UserMetrics]
-) -> dict[str, UserMetrics]:
-    name = model.run.config.name
-    if name in taken:
-        name = str(model.run.path)
-    ours, popularity = evaluate_run(model.run, model.model, model.params, dataset, split=split)
-    return {name: ours, POPULARITY: popularity}
+    trained: Sequence[TrainedModel], dataset: PreparedDataset, split: str
+) -> tuple[dict[str, UserMetrics], UserMetrics]:
+    """Results of the runs by name, or by path where a name is taken, and of popularity."""
+    systems: dict[str, UserMetrics] = {}
+    for run, model, params in trained:
+        evaluator = make_run_evaluator(run, dataset, split=split)
+        name = run.config.name if run.config.name not in systems else str(run.path)
+        systems[name] = evaluator.evaluate(make_score_fn(model), params)
+    return systems, evaluate_popularity(run, evaluator)
 
 
 def _average(systems: dict[str, UserMetrics], count: int) -> dict[str, UserMetrics]:

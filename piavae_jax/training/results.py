@@ -11,7 +11,7 @@ from piavae_jax.baselines import popularity_scores
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
-from piavae_jax.evaluation import UserMetrics, write_user_metrics
+from piavae_jax.evaluation import Evaluator, UserMetrics, write_user_metrics
 from piavae_jax.models import Model, make_score_fn
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.session import make_evaluator, make_mesh
@@ -33,12 +33,25 @@ def evaluate_run(
     Raises:
       UserError: the data set has another item vocabulary than the run.
     """
+    evaluator = make_run_evaluator(run, dataset, split=split)
+    return evaluator.evaluate(make_score_fn(model), params), evaluate_popularity(run, evaluator)
+
+
+def make_run_evaluator(run: RunFolder, dataset: PreparedDataset, *, split: str) -> Evaluator:
+    """The evaluator of a run's config on the validation or test users of a data set.
+
+    Raises:
+      UserError: the data set has another item vocabulary than the run.
+    """
     check_vocabulary(run, dataset)
-    config = run.config
     heldout = {"validation": dataset.validation, "test": dataset.test}[split]
-    evaluator = make_evaluator(config, heldout, dataset, _mesh(config))
+    return make_evaluator(run.config, heldout, dataset, _mesh(run.config))
+
+
+def evaluate_popularity(run: RunFolder, evaluator: Evaluator) -> UserMetrics:
+    """Evaluate the popularity of the items among the users that a run was trained on."""
     counts = jnp.asarray(run.vocabulary["train_users"].to_numpy(), jnp.float32)
-    return evaluator.evaluate(make_score_fn(model), params), evaluator.evaluate(popularity_scores, counts)
+    return evaluator.evaluate(popularity_scores, counts)
 
 
 def _mesh(config: ExperimentConfig) -> Any:

@@ -93,17 +93,27 @@ def load(path: Path) -> RunFolder:
     """
     if not exists(path):
         raise UserError(f"{path} is not a run folder: it has no {_INFO}; pass a folder that bin/train.py wrote")
-    try:
+    with _damage_reported(path):
         info = json.loads((path / _INFO).read_text())
         version = info["format_version"]
-        if version != FORMAT_VERSION:
-            raise UserError(f"{path} has format version {version}, this library reads {FORMAT_VERSION}; train it again")
-        config = configs.from_dict(json.loads((path / _CONFIG).read_text()))
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path} has format version {version}, this library reads {FORMAT_VERSION}; train it again")
+    with _damage_reported(path):
+        name, digest = info["data"]["name"], info["data"]["digest"]
+        values = json.loads((path / _CONFIG).read_text())
         vocabulary = pl.read_parquet(path / _VOCABULARY)
-        return RunFolder(path, config, vocabulary, info["data"]["name"], info["data"]["digest"])
-    except UserError:
-        raise
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, pl.exceptions.PolarsError) as error:
+    try:
+        config = configs.from_dict(values)
+    except UserError as error:
+        raise UserError(f"{path / _CONFIG}: {error}") from error
+    return RunFolder(path, config, vocabulary, name, digest)
+
+
+@contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{path} is damaged ({error}); restore it from a copy or train again") from error
 
 

@@ -1,5 +1,6 @@
 """Everything a run needs besides its state: compiled functions and the data on the devices."""
 
+from functools import cache
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -54,7 +55,12 @@ class Session(NamedTuple):
 def build_model(config: ExperimentConfig, num_items: int) -> Model:
     """The model that a config names, for a vocabulary of I items."""
     choice = config.model
-    return multvae(num_items, hidden=choice.hidden, latent_dim=choice.latent_dim, precision=choice.precision)
+    return _build_multvae(num_items, tuple(choice.hidden), choice.latent_dim, choice.precision)
+
+
+@cache  # runs of one architecture share a model, and with it what is compiled for it
+def _build_multvae(num_items: int, hidden: tuple[int, ...], latent_dim: int, precision: str) -> Model:
+    return multvae(num_items, hidden=hidden, latent_dim=latent_dim, precision=precision)
 
 
 def make_mesh(config: ExperimentConfig) -> Mesh | None:

@@ -48,22 +48,27 @@ def make_weight_schedule(config: ExperimentConfig) -> AdaptiveWeight:
 
 def init_state(model: Model, config: ExperimentConfig) -> TrainState:
     """The state before the first update, a function of the config's seed."""
-    key = jax.random.key(config.seed)
-    params = model.init(jax.random.fold_in(key, _INIT))
-    if config.pia.enabled:
-        params["anchors"] = init_anchors(
-            model.num_items, model.latent_dim, std=config.pia.anchor_std, key=jax.random.fold_in(key, _ANCHORS)
+
+    # One program: operation by operation, some forty are compiled, and the model's first pass is run.
+    @jax.jit
+    def init(key: jax.Array) -> TrainState:
+        params = model.init(jax.random.fold_in(key, _INIT))
+        if config.pia.enabled:
+            params["anchors"] = init_anchors(
+                model.num_items, model.latent_dim, std=config.pia.anchor_std, key=jax.random.fold_in(key, _ANCHORS)
+            )
+        return TrainState(
+            params=params,
+            opt_state=make_optimizer(config).init(params),
+            step=jnp.int32(0),
+            epoch=jnp.int32(0),
+            anchor_weight=make_weight_schedule(config).init(),
+            best_metric=jnp.float32(-jnp.inf),
+            best_epoch=jnp.int32(0),
+            key=jax.random.fold_in(key, _RUN),
         )
-    return TrainState(
-        params=params,
-        opt_state=make_optimizer(config).init(params),
-        step=jnp.int32(0),
-        epoch=jnp.int32(0),
-        anchor_weight=make_weight_schedule(config).init(),
-        best_metric=jnp.float32(-jnp.inf),
-        best_epoch=jnp.int32(0),
-        key=jax.random.fold_in(key, _RUN),
-    )
+
+    return init(jax.random.key(config.seed))
 
 
 def step_key(state: TrainState) -> jax.Array:

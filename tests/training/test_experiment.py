@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 from tiny_runs import HELDOUT_USERS, tiny_config, tiny_dataset
 
-from piavae_jax import UserError
+from piavae_jax import UserError, masking
 from piavae_jax.data.csr import from_pairs
 from piavae_jax.data.prepared import write_prepared
 from piavae_jax.training.evaluate_runs import evaluate_runs
@@ -138,3 +139,15 @@ def test_a_grid_is_trained_ranked_and_resumed(runs, tmp_path):
     before = (tmp_path / "pia.scale=1.5,pia.weight=2" / "metrics.jsonl").read_text()
     assert run_grid(config, axes, tmp_path, shard=(0, 1), console=make_console()).equals(table)
     assert (tmp_path / "pia.scale=1.5,pia.weight=2" / "metrics.jsonl").read_text() == before
+
+
+def test_runs_of_one_architecture_share_what_is_compiled(runs, tmp_path, monkeypatch):
+    root, _ = runs
+    shutil.copytree(root / "tiny", tmp_path / "again")
+    traced = []
+    encoder_input = masking.encoder_input
+    monkeypatch.setattr(masking, "encoder_input", lambda batch: traced.append(batch) or encoder_input(batch))
+    console = make_console()
+    evaluate_runs([root / "tiny", tmp_path / "again"], console=console)
+    assert len(traced) <= 1  # none where another test has evaluated the run
+    assert "tiny (2 runs)" in console.file.getvalue()

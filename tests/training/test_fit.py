@@ -250,6 +250,12 @@ def test_other_vocabularies_are_refused_in_evaluation(finished, dataset):
     [
         (lambda path: (path / "run.json").unlink(), "is not a run folder"),
         (lambda path: (path / "config.json").write_text("{"), "is damaged"),
+        (
+            lambda path: (path / "config.json").write_text("[]"),
+            r"config.json: config must map fields to values, got \[\]",
+        ),
+        (lambda path: (path / "config.json").write_text('{"pia": 3}'), "config.json: config.pia must map fields"),
+        (lambda path: (path / "run.json").write_text("[]"), "is damaged"),
         (lambda path: (path / "vocabulary.parquet").write_bytes(b"PAR1"), "is damaged"),
         (lambda path: shutil.rmtree(path / "checkpoints"), "holds no checkpoint"),
         (

@@ -9,18 +9,12 @@ from piavae_jax.cli import console
 from piavae_jax.data import liang_csv, prepared
 from piavae_jax.data.atomic import check_replaceable
 from piavae_jax.data.cleaning import clean
-from piavae_jax.data.prepare import options as command_line
 from piavae_jax.data.prepare.report import print_report
 from piavae_jax.data.prepare.sources import make_protocol, min_rating, needs_timestamps, read_interactions
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Prepare a data set as the arguments say, by default those of the process.
-
-    Raises:
-      UserError: for anything that the user can mend; nothing is then left on disk.
-    """
-    options = command_line.parse(arguments)
+def prepare(options: argparse.Namespace) -> None:
+    """Prepare a data set as parsed options say; raises UserError, and nothing is then left on disk."""
     _check_outputs(options)
     dataset = _read_split(options) if options.source == "liang-csv" else _split(options)
     with _step("write"):

@@ -1,0 +1,36 @@
+import chex
+import jax
+import pytest
+from tiny_runs import NUM_ITEMS, tiny_config
+
+from piavae_jax.models import init_anchors
+from piavae_jax.training.session import build_model
+from piavae_jax.training.state import init_state, make_optimizer
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+@pytest.mark.parametrize("std", [0.01, 0.037])
+def test_the_first_state_has_the_bits_of_its_parts_drawn_one_by_one(seed, std):
+    config = tiny_config()
+    config.seed, config.pia.anchor_std = seed, std
+    model = build_model(config, NUM_ITEMS)
+    state = init_state(model, config)
+    key = jax.random.key(seed)
+    expected = model.init(jax.random.fold_in(key, 0))
+    expected["anchors"] = init_anchors(NUM_ITEMS, config.model.latent_dim, std=std, key=jax.random.fold_in(key, 1))
+    chex.assert_trees_all_equal(state.params, expected)
+    chex.assert_trees_all_equal(state.opt_state, make_optimizer(config).init(expected))
+    assert state.key == jax.random.fold_in(key, 2)
+
+
+def test_without_pia_there_are_no_anchors():
+    config = tiny_config()
+    config.pia.enabled = False
+    assert set(init_state(build_model(config, NUM_ITEMS), config).params) == {"encoder", "decoder"}
+
+
+@pytest.mark.parametrize("std", [0.01, 0.3])
+def test_anchors_are_scaled_draws_in_a_program_too(std):
+    draws = jax.random.normal(jax.random.key(4), (50, 7))
+    drawn = jax.jit(lambda key: init_anchors(50, 7, std=std, key=key))(jax.random.key(4))
+    chex.assert_trees_all_equal(drawn, std * draws)
