@@ -15,6 +15,7 @@ from piavae_jax.errors import UserError
 from piavae_jax.evaluation import DATA_AXIS, Evaluator
 from piavae_jax.models import Model, multvae
 from piavae_jax.schedules import AdaptiveWeight
+from piavae_jax.training.feed import Feed, send_orders, stream_batches
 from piavae_jax.training.objective import make_loss_fn
 from piavae_jax.training.state import make_optimizer, make_weight_schedule
 from piavae_jax.training.step import RunSteps, make_run_steps, make_train_step
@@ -30,8 +31,10 @@ class Session(NamedTuple):
     run_steps: RunSteps
     kl_schedule: optax.Schedule
     weight_schedule: AdaptiveWeight
-    rows: DeviceRows
-    """Training interactions, on every device."""
+    rows: DeviceRows | None
+    """Training interactions, on every device; None where they are streamed."""
+    feed: Feed
+    """Puts on the devices what the next steps need besides `rows`."""
     lengths: np.ndarray
     """int64[U_train]."""
     capacity: Capacity
@@ -101,12 +104,14 @@ def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session
     weight_schedule = make_weight_schedule(config)
     train_step = make_train_step(make_loss_fn(model, config), make_optimizer(config), kl_schedule, weight_schedule)
     lengths = dataset.train.lengths
+    streamed = config.training.interactions == "stream"
     session = Session(
         model=model,
         run_steps=make_run_steps(train_step, mesh),
         kl_schedule=kl_schedule,
         weight_schedule=weight_schedule,
-        rows=to_device(dataset.train),
+        rows=None if streamed else to_device(dataset.train),
+        feed=stream_batches(dataset.train, mesh) if streamed else send_orders(mesh),
         lengths=lengths,
         capacity=plan_capacity(lengths, batch_size=config.training.batch_size, shards=shards),
         batch_size=config.training.batch_size,
