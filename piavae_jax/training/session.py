@@ -5,9 +5,9 @@ from typing import NamedTuple, TypeVar
 import jax
 import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh
 
-from piavae_jax import schedules
+from piavae_jax import distributed, schedules
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.batches import Capacity, DeviceRows, plan_capacity, to_device
 from piavae_jax.data.prepared import HeldOut, PreparedDataset
@@ -51,7 +51,7 @@ class Session(NamedTuple):
 
     def replicate(self, tree: Tree) -> Tree:
         """Put a copy of every array on every device, where the steps expect it and leave it."""
-        return tree if self.mesh is None else jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        return tree if self.mesh is None else distributed.replicate(tree, self.mesh)
 
 
 def build_model(config: ExperimentConfig, num_items: int) -> Model:
@@ -60,16 +60,21 @@ def build_model(config: ExperimentConfig, num_items: int) -> Model:
 
 
 def make_mesh(config: ExperimentConfig) -> Mesh | None:
-    """A one-dimensional mesh over the devices that share each batch; None for a single device.
+    """A one-dimensional mesh over the devices, of all processes, that share each batch; None for a single device.
 
     Raises:
-      UserError: there are fewer devices than asked for.
+      UserError: there are fewer devices than asked for, or more and several processes.
     """
     available = jax.device_count()
     count = config.training.devices or available
     if count > available:
         raise UserError(
             f"config.training.devices must be at most {available}, the devices here, got {count}; 0 takes all"
+        )
+    if count < available and jax.process_count() > 1:
+        raise UserError(
+            f"config.training.devices must be 0 where {jax.process_count()} processes train, got {count}; "
+            "start fewer processes instead"
         )
     if count == 1:
         return None
