@@ -66,8 +66,9 @@ def _start(command: Sequence[str], number: int, processes: int, port: int) -> su
 
 def _relay(number: int, lines: IO[str]) -> threading.Thread:
     def relay() -> None:
-        for line in lines:
-            print(f"[{number}] {line}", end="", file=sys.stderr, flush=True)
+        with lines:
+            for line in lines:
+                print(f"[{number}] {line}", end="", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()
