@@ -3,24 +3,51 @@
     python bin/train.py --config configs/ml1m.py [--config.pia.weight=2 ...]
 
 Called again with the same arguments it goes on where it was stopped.
+
+Several processes share a run, each calling this with the same arguments and its own --process_id (docs/multi_host.md):
+
+    python bin/train.py --config ... --coordinator=HOST:PORT --process_count=N --process_id=0
+    python bin/train.py --config ... --distributed     where Slurm, Open MPI or a TPU tells JAX the three
 """
 
 from absl import flags
 from ml_collections import config_flags
 
 from piavae_jax import cli
+from piavae_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Experiment to run: a file of configs/.")
 _QUIET = flags.DEFINE_boolean("quiet", False, "Show no progress.")
+_DISTRIBUTED = flags.DEFINE_boolean("distributed", False, "Share the run with other processes, found by JAX.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, which listens there.")
+_PROCESS_COUNT = flags.DEFINE_integer("process_count", None, "Processes that share the run.", lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.", lower_bound=0)
 
 
 def main() -> None:
     """Run one experiment."""
-    config = cli.config_value(_CONFIG)
-    from piavae_jax.training.experiment import run_experiment  # JAX loads only for a command line that is right
+    from piavae_jax.supervisor import run_watched
 
-    cli.keep_compiled_programs()
-    run_experiment(config, console=cli.console, quiet=_QUIET.value)
+    config = cli.config_value(_CONFIG)
+    job = (_COORDINATOR.value, _PROCESS_COUNT.value, _PROCESS_ID.value)
+    if not _DISTRIBUTED.value and None in job and job != (None, None, None):
+        raise UserError("--coordinator, --process_count and --process_id go together; give all three, or --distributed")
+
+    def train() -> None:
+        from piavae_jax.training.experiment import run_experiment  # JAX loads only for a command line that is right
+
+        cli.keep_compiled_programs()
+        run_experiment(config, console=cli.console, quiet=_QUIET.value)
+
+    def train_with_others() -> None:
+        from piavae_jax.distributed import connect
+
+        connect(*job)
+        train()
+
+    if _DISTRIBUTED.value or job != (None, None, None):
+        run_watched(train_with_others)
+    train()
 
 
 if __name__ == "__main__":

@@ -62,9 +62,14 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def fail(message: str) -> None:
     """Print one line and end the process with status 2."""
+    show_error(message)
+    sys.exit(EXIT_USER_ERROR)
+
+
+def show_error(message: str) -> None:
+    """Print one line to the standard error."""
     error_console.print("[bold red]error:[/]", end=" ")
     error_console.print(message, markup=False)
-    sys.exit(EXIT_USER_ERROR)
 
 
 def frame_table(frame: "pl.DataFrame", *, title: str) -> Table:

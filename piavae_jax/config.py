@@ -9,6 +9,7 @@ from piavae_jax.errors import UserError
 PRECISIONS = ("float32", "tf32", "bfloat16")
 ANCHOR_FORMS = ("closed", "sampled")
 OPTIMIZERS = ("adam", "sgd")
+INTERACTIONS = ("device", "stream")
 _TYPES: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", str: "a string"}
 _SEEDS = 2**32  # a PRNG key made of a larger number would be that of a smaller one
 
@@ -85,6 +86,9 @@ class TrainingConfig:
     """Steps that run on the device without a word from the host."""
     devices: int = 0
     """Devices that share each batch; 0 takes all."""
+    interactions: str = "device"
+    """`device` keeps the training interactions on every device; `stream` reads those of the next steps from disk while
+    steps run, for data that do not fit. Same results."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints; 0 saves after every epoch. The last epoch is always saved."""
     tensorboard: bool = False
@@ -197,6 +201,8 @@ def validate(config: ExperimentConfig) -> ExperimentConfig:
     _check_at_least(config.training, "training.", {"steps_per_dispatch": 1, "devices": 0, "checkpoint_seconds": 0})
     name = config.optimizer.name
     _require(name in OPTIMIZERS, "optimizer.name", f"be one of {OPTIMIZERS}", name, "the paper uses adam")
+    place = config.training.interactions
+    _require(place in INTERACTIONS, "training.interactions", f"be one of {INTERACTIONS}", place, "`device` is faster")
     _check_at_least(config.optimizer, "optimizer.", {"learning_rate": 0})
     _check_at_least(config.evaluation, "evaluation.", {"batch_size": 1})
     return config

@@ -61,6 +61,7 @@ def test_an_unknown_field_is_refused():
         ("kl.total_steps", 0, "config.kl.total_steps must be a finite number >= 1, got 0"),
         ("optimizer.name", "lion", "config.optimizer.name must be one of"),
         ("optimizer.learning_rate", -1.0, "config.optimizer.learning_rate must be a finite number >= 0"),
+        ("training.interactions", "disk", "config.training.interactions must be one of"),
         ("training.epochs", 0, "config.training.epochs must be a finite number >= 1, got 0"),
         ("training.batch_size", 0, "config.training.batch_size must be a finite number >= 1, got 0"),
         ("evaluation.batch_size", 0, "config.evaluation.batch_size must be a finite number >= 1, got 0"),

@@ -1,4 +1,4 @@
-"""Batches of users cut from interactions that live on the device, at shapes that never change."""
+"""Batches of users at shapes that never change, cut from interactions on the device or on disk."""
 
 from typing import NamedTuple
 
@@ -49,22 +49,62 @@ def gather_batch(rows: DeviceRows, users: jax.Array, *, capacity: int) -> Sparse
     Returns:
       A `SparseBatch` with N slots.
     """
-    row_mask = users >= 0
     starts = rows.indptr[users]
-    lengths = jnp.where(row_mask, rows.indptr[users + 1] - starts, 0)
-    ends = jnp.cumsum(lengths)
+    lengths = jnp.where(users >= 0, rows.indptr[users + 1] - starts, 0)
     slots = jnp.arange(capacity, dtype=jnp.int32)
-    row_numbers = jnp.arange(users.shape[0], dtype=jnp.int32)
-    in_rows = jnp.repeat(row_numbers, lengths, total_repeat_length=capacity)
-    real = slots < ends[-1]
-    sources = starts[in_rows] + slots - (ends - lengths)[in_rows]
-    return SparseBatch(
-        items=jnp.where(real, rows.indices.at[sources].get(mode="clip"), 0),
-        rows=jnp.where(real, in_rows, users.shape[0]),
-        lengths=lengths,
-        users=users,
-        row_mask=row_mask,
-    )
+    in_rows, real = _slot_rows(lengths, slots)
+    sources = starts[in_rows] + slots - (jnp.cumsum(lengths) - lengths)[in_rows]
+    items = jnp.where(real, rows.indices.at[sources].get(mode="clip"), 0)
+    return unpack_batch(PackedBatch(items, lengths, users))
+
+
+def _slot_rows(lengths: jax.Array, slots: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """int32[N] and bool[N]: the row of each slot, and whether the slot holds an interaction."""
+    row_numbers = jnp.arange(lengths.shape[0], dtype=jnp.int32)
+    return jnp.repeat(row_numbers, lengths, total_repeat_length=len(slots)), slots < jnp.sum(lengths, dtype=jnp.int32)
+
+
+class PackedBatch(NamedTuple):
+    """What of a `SparseBatch` the device cannot work out: half of its bytes. Leading axes stack batches."""
+
+    items: jax.Array
+    """int32[..., N], row after row, zero in slots past the last interaction."""
+    lengths: jax.Array
+    """int32[..., B]."""
+    users: jax.Array
+    """int32[..., B], row numbers; -1 pads the batch."""
+
+
+def unpack_batch(packed: PackedBatch) -> SparseBatch:
+    """Complete a packed batch on the device; pure and jittable."""
+    items, lengths, users = packed
+    in_rows, real = _slot_rows(lengths, jnp.arange(len(items), dtype=jnp.int32))
+    return SparseBatch(items, jnp.where(real, in_rows, len(users)), lengths, users, row_mask=users >= 0)
+
+
+def pack_batches(rows: CSR, users: np.ndarray, *, capacity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read the rows of some users for many batches on the host, as `gather_batch` reads one on the device.
+
+    Only the pages that hold these rows are read where `rows` is a map of a file.
+
+    Args:
+      rows: the interactions of all users.
+      users: int32[..., B], row numbers of each batch; -1 pads it.
+      capacity: N, at least the interactions of each batch.
+
+    Returns:
+      The fields of `PackedBatch` as NumPy arrays, with the leading axes of `users`.
+    """
+    items = np.zeros((*users.shape[:-1], capacity), np.int32)
+    lengths = np.zeros(users.shape, np.int32)
+    for batch in np.ndindex(users.shape[:-1]):  # one at a time, so that the temporary arrays stay in the cache
+        starts = rows.indptr[users[batch]]
+        counts = np.where(users[batch] >= 0, rows.indptr[users[batch] + 1] - starts, 0)
+        ends = np.cumsum(counts)
+        sources = np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1])
+        items[batch][: ends[-1]] = rows.indices[sources]
+        lengths[batch] = counts
+    return items, lengths, users
 
 
 class Capacity(NamedTuple):

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+_BLOCK = 2**22
+
 
 class CSR(NamedTuple):
     """Binary rows: row `u` holds the items `indices[indptr[u]:indptr[u + 1]]`, ascending and without repeats."""
@@ -51,4 +53,7 @@ def from_pairs(rows: np.ndarray, items: np.ndarray, *, num_rows: int) -> CSR:
 
 def item_counts(rows: CSR, num_items: int) -> np.ndarray:
     """int64[I], number of rows that hold each item: its popularity."""
-    return np.bincount(rows.indices, minlength=num_items)
+    counts = np.zeros(num_items, np.int64)
+    for start in range(0, rows.nnz, _BLOCK):  # `bincount` widens what it counts, and the rows may be larger than memory
+        counts += np.bincount(rows.indices[start : start + _BLOCK], minlength=num_items)
+    return counts

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from piavae_jax import distributed
 from piavae_jax.data.batches import DeviceRows, gather_batch, to_device
 from piavae_jax.data.csr import CSR
 from piavae_jax.data.prepared import HeldOut
@@ -54,7 +56,8 @@ class Evaluator:
 
     Users are encoded from their fold-in input, the items of that input are excluded, and the others are ranked (strong
     generalisation; Liang et al., WWW 2018). The rows are copied to the devices once. Values depend neither on the batch
-    size nor on the number of devices, as far as the scores themselves do not.
+    size nor on the number of devices or processes, as far as the scores themselves do not. All processes of a job
+    evaluate together, and each gets the values of all users.
     """
 
     def __init__(
@@ -93,8 +96,9 @@ class Evaluator:
             target_capacity=_largest_load(held_out.target, order),
             mesh=self._mesh,
         )
-        self._order = jax.device_put(order, NamedSharding(self._mesh, PartitionSpec(DATA_AXIS)))
-        self._rows = self._replicate((to_device(held_out.input), to_device(held_out.target)))
+        split = NamedSharding(self._mesh, PartitionSpec(DATA_AXIS))
+        self._order = jax.make_array_from_callback(order.shape, split, lambda index: order[index])
+        self._rows = distributed.replicate((to_device(held_out.input), to_device(held_out.target)), self._mesh)
 
     def evaluate(self, score_fn: ScoreFn, params: Any) -> UserMetrics:
         """Evaluate one scorer.
@@ -107,7 +111,8 @@ class Evaluator:
           FloatingPointError: if a score is NaN or +inf, naming the first user it happened to.
           ValueError: if the scores are not [B, I].
         """
-        batches = _rank(self._replicate(params), *self._rows, self._order, score_fn=score_fn, plan=self._plan)
+        replicated = distributed.replicate(params, self._mesh)
+        batches = _rank(replicated, *self._rows, self._order, score_fn=score_fn, plan=self._plan)
         ranking = jax.tree.map(self._unbatch, batches)
         self._check_valid(ranking.valid)
         return UserMetrics(
@@ -124,11 +129,9 @@ class Evaluator:
             values = _values(jnp.asarray(hits), num_targets, metrics=self._metrics)
         return {label: np.asarray(column, np.float64) for label, column in values.items()}
 
-    def _replicate(self, tree: Any) -> Any:
-        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
-
     def _unbatch(self, batches: jax.Array) -> np.ndarray:
-        return np.asarray(batches).reshape(-1, *batches.shape[2:])[: len(self._user_ids)]
+        whole = multihost_utils.process_allgather(batches, tiled=True)
+        return whole.reshape(-1, *batches.shape[2:])[: len(self._user_ids)]
 
     def _check_valid(self, valid: np.ndarray) -> None:
         if not valid.all():

@@ -1,10 +1,10 @@
 """One epoch: every training user once, in chunks of steps that run on the device without the host."""
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from piavae_jax.data.batches import epoch_order, order_capacity, pad_to_shards
@@ -44,14 +44,16 @@ def run_epoch(
     order = epoch_order(session.lengths, batch_size=batch_size, capacity=session.capacity, key=order_key(state))
     capacity = order_capacity(session.lengths, order, capacity=session.capacity, shards=session.shards)
     order = pad_to_shards(order, session.shards)
+    chunks = np.array_split(order, -(-len(order) // steps_per_dispatch))  # of two lengths at most: two compilations
     history: list[StepSums] = []
     done = 0
-    for chunk in np.array_split(order, -(-len(order) // steps_per_dispatch)):
-        state, sums = session.run_steps(state, session.rows, jnp.asarray(chunk), capacity)
-        history.append(jax.device_get(sums))
-        _check_finite(history[-1], epoch=epoch, first_step=done + 1)
-        done += len(chunk)
-        on_chunk(done, _means(history))
+    with closing(session.feed(chunks, capacity)) as feed:
+        for steps in feed:
+            state, sums = session.run_steps(state, session.rows, steps, capacity)
+            history.append(jax.device_get(sums))
+            _check_finite(history[-1], epoch=epoch, first_step=done + 1)
+            done += len(history[-1].loss)
+            on_chunk(done, _means(history))
     return state, _means(history)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from rich.console import Console
 
 from piavae_jax.config import ExperimentConfig, validate
-from piavae_jax.data.prepared import load_prepared
+from piavae_jax.data.prepared import PreparedDataset, load_prepared
+from piavae_jax.distributed import is_primary
 from piavae_jax.errors import UserError
-from piavae_jax.evaluation import parse_metrics, systems_table
+from piavae_jax.evaluation import UserMetrics, parse_metrics, systems_table
 from piavae_jax.training.curves import draw_curves
-from piavae_jax.training.fit import FitResult, Listener, Silent, fit
+from piavae_jax.training.fit import FitResult, Listener, fit
 from piavae_jax.training.progress import ProgressBar
 from piavae_jax.training.results import evaluate_run, write_results
 from piavae_jax.training.tensorboard import TensorBoard
@@ -41,6 +42,8 @@ class _Listeners:
 def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = False) -> FitResult:
     """Train (or go on training), evaluate on the test users, write and show the results.
 
+    All processes of a job call this alike; process 0 writes and shows.
+
     Raises:
       UserError: for every mistake in config, data or run folder, before anything is written where that is possible.
     """
@@ -53,17 +56,27 @@ def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = 
         )
     workdir = Path(config.workdir or Path("runs") / config.name)
     with ExitStack() as stack:
-        bar: Listener = Silent() if quiet else stack.enter_context(ProgressBar(console))
-        listeners = [bar]
-        if config.training.tensorboard:
+        listeners: list[Listener] = []
+        if is_primary() and not quiet:
+            listeners.append(stack.enter_context(ProgressBar(console)))
+        if is_primary() and config.training.tensorboard:
             listeners.append(stack.enter_context(TensorBoard(workdir / "tensorboard")))
         result = fit(config, dataset, workdir, listener=_Listeners(listeners))
     model, popularity = evaluate_run(result.run, result.session.model, result.params, dataset)
-    write_results(result.run, model, dataset, split="test")
+    if is_primary():
+        write_results(result.run, model, dataset, split="test")
+        _show_results(result, {config.name: model, "popularity": popularity}, dataset, console)
+    return result
+
+
+def _show_results(
+    result: FitResult, systems: dict[str, UserMetrics], dataset: PreparedDataset, console: Console
+) -> None:
+    name, workdir = result.run.config.name, result.run.path
     title = f"test users of {dataset.name}, best epoch {result.best_epoch}"
-    console.print(systems_table({config.name: model, "popularity": popularity}, title=title))
+    console.print(systems_table(systems, title=title))
     try:
-        draw_curves(result.records, workdir / CURVES, title=f"{config.name} on {dataset.name}")
+        draw_curves(result.records, workdir / CURVES, title=f"{name} on {dataset.name}")
     except UserError as error:
         console.print(f"no {CURVES}: {error}", highlight=False)
     console.print(
@@ -71,4 +84,3 @@ def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = 
         f"next  python bin/evaluate.py --workdir {workdir}",
         highlight=False,
     )
-    return result

@@ -1,14 +1,17 @@
 """The fit loop: train, validate, adapt, remember, until the epochs are done."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
+from piavae_jax import distributed
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.prepared import PreparedDataset
+from piavae_jax.errors import UserError
 from piavae_jax.models import make_score_fn
 from piavae_jax.training import run_folder
 from piavae_jax.training.checkpoint import Checkpoints
@@ -62,7 +65,8 @@ def fit(
 ) -> FitResult:
     """Train a model and leave a run folder behind; go on where an earlier call with the same arguments stopped.
 
-    A run killed at any instant and fitted again ends with the same bits as one never killed (on CPU).
+    A run killed at any instant and fitted again ends with the same bits as one never killed (on CPU). All processes of
+    a job call this alike, and get the same result; process 0 writes.
 
     Args:
       config: the experiment, validated.
@@ -76,18 +80,33 @@ def fit(
     """
     listener = listener or Silent()
     session = build_session(config, dataset)
-    with run_folder.locked(workdir):
-        run = _open_run(config, dataset, workdir)
-        with Checkpoints(workdir) as checkpoints:
-            return _Loop(config, session, run, checkpoints, listener).run()
+    with ExitStack() as stack:
+        run = distributed.primary_first(
+            lambda: _open_run(config, dataset, workdir, stack), lambda: _join_run(config, dataset, workdir)
+        )
+        checkpoints = stack.enter_context(Checkpoints(workdir))
+        return _Loop(config, session, run, checkpoints, listener).run()
 
 
-def _open_run(config: ExperimentConfig, dataset: PreparedDataset, workdir: Path) -> RunFolder:
+def _open_run(config: ExperimentConfig, dataset: PreparedDataset, workdir: Path, stack: ExitStack) -> RunFolder:
+    stack.enter_context(run_folder.locked(workdir))
     if not run_folder.exists(workdir):
         return run_folder.create(workdir, config, dataset)
     run = run_folder.load(workdir)
     run_folder.check_resumable(run, config, dataset)
     return run if run.config == config else run_folder.update_config(run, config)
+
+
+def _join_run(config: ExperimentConfig, dataset: PreparedDataset, workdir: Path) -> RunFolder:
+    """The run that process 0 has opened."""
+    if not run_folder.exists(workdir):
+        raise UserError(
+            f"{workdir} is not the folder in which process 0 trains; "
+            "put config.workdir on a file system that all processes share"
+        )
+    run = run_folder.load(workdir)
+    run_folder.check_resumable(run, config, dataset)
+    return run
 
 
 class _Loop:
@@ -108,7 +127,7 @@ class _Loop:
 
     def run(self) -> FitResult:
         state, best = self._start()
-        records = run_folder.keep_metrics_until(self._run, int(state.epoch))
+        records = self._records_until(int(state.epoch))
         steps = -(-len(self._session.lengths) // self._config.training.batch_size)
         epochs = self._config.training.epochs
         self._listener.run_started(epochs_done=int(state.epoch), epochs=epochs, steps=steps)
@@ -116,7 +135,8 @@ class _Loop:
             state, record, improved = self._epoch(state)
             if improved:
                 best = jax.tree.map(jnp.copy, state.params)  # the next epoch takes the state's own buffers
-            run_folder.append_metrics(self._run, record)
+            if distributed.is_primary():
+                run_folder.append_metrics(self._run, record)
             records.append(record)
             self._save(state, best)
             self._listener.epoch_done(record)
@@ -127,6 +147,11 @@ class _Loop:
         if self._checkpoints.epoch is None:
             return state, state.params
         return self._checkpoints.restore(state)
+
+    def _records_until(self, epoch: int) -> list[dict[str, Any]]:
+        if distributed.is_primary():
+            return run_folder.keep_metrics_until(self._run, epoch)
+        return [record for record in run_folder.read_metrics(self._run) if record["epoch"] <= epoch]
 
     def _finished(self, state: TrainState) -> bool:
         patience = self._config.training.early_stopping
@@ -147,7 +172,8 @@ class _Loop:
         )
         trained = time.perf_counter()
         validation = self._validate(state.params, epoch)
-        state, improved = record_validation(state, self._session.weight_schedule, validation[SELECTION_METRIC])
+        metric = distributed.agreed(validation[SELECTION_METRIC])
+        state, improved = record_validation(state, self._session.weight_schedule, metric)
         record = {
             "epoch": epoch,
             "step": int(state.step),
@@ -174,7 +200,7 @@ class _Loop:
         return {metric: summary.mean for metric, summary in users.summaries().items()}
 
     def _save(self, state: TrainState, best: dict) -> None:
-        due = time.monotonic() - self._saved_at >= self._config.training.checkpoint_seconds
+        due = distributed.agreed(time.monotonic() - self._saved_at) >= self._config.training.checkpoint_seconds
         if due or int(state.epoch) == 1 or self._finished(state):
             self._checkpoints.save(state, best)
             self._saved_at = time.monotonic()

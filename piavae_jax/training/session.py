@@ -6,9 +6,9 @@ from typing import NamedTuple, TypeVar
 import jax
 import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh
 
-from piavae_jax import schedules
+from piavae_jax import distributed, schedules
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.batches import Capacity, DeviceRows, plan_capacity, to_device
 from piavae_jax.data.prepared import HeldOut, PreparedDataset
@@ -16,6 +16,7 @@ from piavae_jax.errors import UserError
 from piavae_jax.evaluation import DATA_AXIS, Evaluator
 from piavae_jax.models import Model, multvae
 from piavae_jax.schedules import AdaptiveWeight
+from piavae_jax.training.feed import Feed, send_orders, stream_batches
 from piavae_jax.training.objective import make_loss_fn
 from piavae_jax.training.state import make_optimizer, make_weight_schedule
 from piavae_jax.training.step import RunSteps, make_run_steps, make_train_step
@@ -31,8 +32,10 @@ class Session(NamedTuple):
     run_steps: RunSteps
     kl_schedule: optax.Schedule
     weight_schedule: AdaptiveWeight
-    rows: DeviceRows
-    """Training interactions, on every device."""
+    rows: DeviceRows | None
+    """Training interactions, on every device; None where they are streamed."""
+    feed: Feed
+    """Puts on the devices what the next steps need besides `rows`."""
     lengths: np.ndarray
     """int64[U_train]."""
     capacity: Capacity
@@ -49,7 +52,7 @@ class Session(NamedTuple):
 
     def replicate(self, tree: Tree) -> Tree:
         """Put a copy of every array on every device, where the steps expect it and leave it."""
-        return tree if self.mesh is None else jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        return tree if self.mesh is None else distributed.replicate(tree, self.mesh)
 
 
 def build_model(config: ExperimentConfig, num_items: int) -> Model:
@@ -64,16 +67,21 @@ def _build_multvae(num_items: int, hidden: tuple[int, ...], latent_dim: int, pre
 
 
 def make_mesh(config: ExperimentConfig) -> Mesh | None:
-    """A one-dimensional mesh over the devices that share each batch; None for a single device.
+    """A one-dimensional mesh over the devices, of all processes, that share each batch; None for a single device.
 
     Raises:
-      UserError: there are fewer devices than asked for.
+      UserError: there are fewer devices than asked for, or more and several processes.
     """
     available = jax.device_count()
     count = config.training.devices or available
     if count > available:
         raise UserError(
             f"config.training.devices must be at most {available}, the devices here, got {count}; 0 takes all"
+        )
+    if count < available and jax.process_count() > 1:
+        raise UserError(
+            f"config.training.devices must be 0 where {jax.process_count()} processes train, got {count}; "
+            "start fewer processes instead"
         )
     if count == 1:
         return None
@@ -108,12 +116,14 @@ def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session
     weight_schedule = make_weight_schedule(config)
     train_step = make_train_step(make_loss_fn(model, config), make_optimizer(config), kl_schedule, weight_schedule)
     lengths = dataset.train.lengths
+    streamed = config.training.interactions == "stream"
     session = Session(
         model=model,
         run_steps=make_run_steps(train_step, mesh),
         kl_schedule=kl_schedule,
         weight_schedule=weight_schedule,
-        rows=to_device(dataset.train),
+        rows=None if streamed else to_device(dataset.train),
+        feed=stream_batches(dataset.train, mesh) if streamed else send_orders(mesh),
         lengths=lengths,
         capacity=plan_capacity(lengths, batch_size=config.training.batch_size, shards=shards),
         batch_size=config.training.batch_size,

@@ -1,15 +1,15 @@
-"""The train step, pure, and chunks of steps on interactions that live on the device."""
+"""The train step, pure, and chunks of steps that run on the device without the host."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from piavae_jax.data.batches import DeviceRows, gather_batch
+from piavae_jax.data.batches import DeviceRows, PackedBatch, gather_batch, unpack_batch
 from piavae_jax.evaluation import DATA_AXIS
 from piavae_jax.schedules import AdaptiveWeight
 from piavae_jax.training.objective import LossFn
@@ -78,29 +78,35 @@ def _after_backward(value: jax.Array, gradients: Any, sums: StepSums) -> jax.Arr
     return value + 0.0 * (sums.loss + sum(biases))
 
 
-RunSteps = Callable[[TrainState, DeviceRows, jax.Array, int], tuple[TrainState, StepSums]]
+Steps: TypeAlias = jax.Array | PackedBatch
+"""What tells C steps from any others: `int32[C, B]`, the users of each batch (-1 pads), where all interactions are on
+the device; the batches themselves, stacked, where they are not."""
+
+RunSteps = Callable[[TrainState, DeviceRows | None, Steps, int], tuple[TrainState, StepSums]]
 
 
 def make_run_steps(train_step: TrainStep, mesh: Mesh | None = None) -> RunSteps:
-    """Build `run_steps(state, rows, order, capacity) -> (state, StepSums of [C])`, compiled.
+    """Build `run_steps(state, rows, steps, capacity) -> (state, StepSums of [C])`, compiled.
 
-    One call runs C steps in a `lax.scan`, cutting each batch from `rows` on the device. `order: int32[C, B]` holds the
-    users of each batch (-1 pads), `capacity` the slots N of a batch or, with a mesh, of each device's share of it. The
-    state is donated: the caller's copy is gone.
+    One call runs C steps in a `lax.scan`, cutting each batch from `rows` on the device, or completing it where `steps`
+    holds the batches and `rows` is None. `capacity` is the slots N of a batch or, with a mesh, of each device's share
+    of it. The state is donated: the caller's copy is gone.
     """
 
     def run(
-        state: TrainState, rows: DeviceRows, order: jax.Array, *, capacity: int, axis_name: str | None
+        state: TrainState, rows: DeviceRows | None, steps: Steps, *, capacity: int, axis_name: str | None
     ) -> tuple[TrainState, StepSums]:
-        def body(carry: TrainState, users: jax.Array) -> tuple[TrainState, StepSums]:
-            return train_step(carry, gather_batch(rows, users, capacity=capacity), axis_name=axis_name)
+        def body(carry: TrainState, step: Any) -> tuple[TrainState, StepSums]:
+            return train_step(carry, _cut_batch(rows, step, capacity=capacity), axis_name=axis_name)
 
-        return jax.lax.scan(body, state, order)
+        return jax.lax.scan(body, state, steps)
 
     @partial(jax.jit, static_argnums=3, donate_argnums=0)
-    def run_steps(state: TrainState, rows: DeviceRows, order: jax.Array, capacity: int) -> tuple[TrainState, StepSums]:
+    def run_steps(
+        state: TrainState, rows: DeviceRows | None, steps: Steps, capacity: int
+    ) -> tuple[TrainState, StepSums]:
         if mesh is None:
-            return run(state, rows, order, capacity=capacity, axis_name=None)
+            return run(state, rows, steps, capacity=capacity, axis_name=None)
         replicated, batches = PartitionSpec(), PartitionSpec(None, DATA_AXIS)
         return jax.shard_map(
             partial(run, capacity=capacity, axis_name=DATA_AXIS),
@@ -108,6 +114,13 @@ def make_run_steps(train_step: TrainStep, mesh: Mesh | None = None) -> RunSteps:
             in_specs=(replicated, replicated, batches),
             out_specs=replicated,
             check_vma=False,  # the step sums gradients itself
-        )(state, rows, order)
+        )(state, rows, steps)
 
     return run_steps
+
+
+def _cut_batch(rows: DeviceRows | None, step: Steps, *, capacity: int) -> SparseBatch:
+    if isinstance(step, PackedBatch):
+        return unpack_batch(step)
+    assert rows is not None, "an order of users needs the rows to cut them from"
+    return gather_batch(rows, step, capacity=capacity)

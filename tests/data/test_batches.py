@@ -1,10 +1,21 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from piavae_jax.data.batches import Capacity, epoch_order, gather_batch, order_capacity, plan_capacity, to_device
-from piavae_jax.data.csr import from_pairs
+from piavae_jax.data.batches import (
+    Capacity,
+    PackedBatch,
+    epoch_order,
+    gather_batch,
+    order_capacity,
+    pack_batches,
+    plan_capacity,
+    to_device,
+    unpack_batch,
+)
+from piavae_jax.data.csr import CSR, from_pairs
 
 U, I = 23, 11
 
@@ -34,6 +45,22 @@ def test_a_gathered_batch_is_those_rows(users, spare):
     assert real.sum() == load
     assert np.all(np.diff(batch.rows) >= 0)
     assert np.all(np.asarray(batch.items)[~real] == 0)
+
+
+@pytest.mark.parametrize("spare", [0, 13])
+def test_batches_packed_on_the_host_are_those_cut_on_the_device(tmp_path, spare):
+    rows, _ = random_rows()
+    for name, array in rows._asdict().items():
+        np.save(tmp_path / f"{name}.npy", array)
+    mapped = CSR(*(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in rows._fields))
+    users = np.array([[[0, 5, 22], [4, -1, 3]], [[-1, -1, -1], [3, 3, 1]]], np.int32)  # user 3 has no interaction
+    capacity = int(rows.lengths[users].sum(axis=-1, where=users >= 0).max()) + spare
+    packed = PackedBatch(*map(jnp.asarray, pack_batches(mapped, users, capacity=capacity)))
+    for index in np.ndindex(2, 2):
+        actual = jax.jit(unpack_batch)(jax.tree.map(lambda leaf, index=index: leaf[index], packed))
+        expected = gather_batch(to_device(rows), jnp.asarray(users[index]), capacity=capacity)
+        chex.assert_trees_all_equal(actual, expected)
+        chex.assert_trees_all_equal_dtypes(actual, expected)
 
 
 @pytest.mark.parametrize("batch_size", [4, 23, 50])

@@ -1,0 +1,69 @@
+"""The local launcher, with processes that need no JAX."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from piavae_jax import launcher
+
+LAUNCH = Path(__file__).parents[1] / "bin" / "launch.py"
+
+
+def launched(tmp_path, code, *arguments, processes=3):
+    script = tmp_path / "work.py"
+    script.write_text("import os, signal, sys, time\nnumber = int(sys.argv[-1].partition('=')[2])\n" + code)
+    command = [sys.executable, str(LAUNCH), f"--processes={processes}", "--", str(script), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_each_process_gets_its_place_and_its_prefix(tmp_path):
+    job = launched(tmp_path, "print(*sys.argv[1:])", "--config=any.py")
+    out, errors = job.communicate(timeout=60)
+    assert job.returncode == 0, errors
+    flag, coordinator, count, number = out.split()
+    assert (flag, count, number) == ("--config=any.py", "--process_count=3", "--process_id=0")
+    assert coordinator.startswith("--coordinator=127.0.0.1:")
+    assert sorted(errors.splitlines()) == [
+        f"[{number}] --config=any.py {coordinator} --process_count=3 --process_id={number}" for number in (1, 2)
+    ]
+
+
+def test_when_one_fails_the_others_end_and_its_status_is_the_jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(launcher, "_LAST_WORDS_SECONDS", 0.2)
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import os, pathlib, sys, time\n"
+        "number = sys.argv[-1][-1]\n"
+        "pathlib.Path(__file__).with_name(number).write_text(str(os.getpid()))\n"
+        "if number == '1': sys.exit(7)\n"
+        "time.sleep(1000)"
+    )
+    assert launcher.launch([str(script)], processes=3) == 7
+    for number in (file for file in "012" if (tmp_path / file).exists()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / number).read_text()), 0)
+
+
+def test_ctrl_c_reaches_every_process_once(tmp_path):
+    code = (
+        "signal.signal(signal.SIGINT, lambda *_: (print('interrupted', flush=True), sys.exit(130)))\n"
+        "print('ready', flush=True)\ntime.sleep(100)"
+    )
+    job = launched(tmp_path, code, processes=2)
+    assert job.stdout.readline() == "ready\n"
+    assert job.stderr.readline() == "[1] ready\n"
+    job.send_signal(signal.SIGINT)
+    out, errors = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert (out, errors) == ("interrupted\n", "[1] interrupted\n")
+
+
+def test_there_must_be_a_process(tmp_path):
+    job = launched(tmp_path, "", processes=0)
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 2
+    assert "--processes must be at least 1, got 0" in errors
