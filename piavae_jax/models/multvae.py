@@ -6,20 +6,22 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from piavae_jax import item_parallel
 from piavae_jax.errors import UserError
-from piavae_jax.models.layers import InputLayer, Linear
+from piavae_jax.models.layers import InputLayer, Linear, OutputLayer
 from piavae_jax.models.model import Model
-from piavae_jax.types import EncoderInput, Params, Posterior
+from piavae_jax.types import EncoderInput, FactoredLogits, Params, Posterior
 
 
 class _Encoder(nn.Module):
     num_items: int
     hidden: tuple[int, ...]
     latent_dim: int
+    item_axis: str | None = None
 
     @nn.compact
     def __call__(self, inputs: EncoderInput) -> Posterior:
-        features = nn.tanh(InputLayer(self.num_items, self.hidden[0])(inputs))
+        features = nn.tanh(InputLayer(self.num_items, self.hidden[0], self.item_axis)(inputs))
         for size in self.hidden[1:]:
             features = nn.tanh(Linear(size)(features))
         mean, logvar = jnp.split(Linear(2 * self.latent_dim)(features), 2, axis=-1)
@@ -29,22 +31,28 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     num_items: int
     hidden: tuple[int, ...]
+    item_axis: str | None = None
 
     @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
+    def __call__(self, z: jax.Array) -> FactoredLogits:
         features = z
         for size in self.hidden:
             features = nn.tanh(Linear(size)(features))
-        return Linear(self.num_items)(features)
+        # The name under which checkpoints know the layer, and from which Flax derives its initial numbers.
+        name = f"Linear_{len(self.hidden)}"
+        return OutputLayer(self.num_items, self.item_axis, name=name)(features)
 
 
-def multvae(num_items: int, *, hidden: Sequence[int] = (600,), latent_dim: int = 200) -> Model:
+def multvae(
+    num_items: int, *, hidden: Sequence[int] = (600,), latent_dim: int = 200, item_axis: str | None = None
+) -> Model:
     """Build Multi-VAE, `I - hidden - (2 x D) - reversed hidden - I` with tanh (Liang et al. 2018).
 
     Args:
       num_items: I, size of the item vocabulary.
       hidden: sizes H of the encoder's hidden layers; the decoder mirrors them.
       latent_dim: D.
+      item_axis: the mesh axis that items are split over, if any; see `Model.item_axis`.
 
     Returns:
       A `Model` of pure functions over float32 parameters.
@@ -71,9 +79,13 @@ def multvae(num_items: int, *, hidden: Sequence[int] = (600,), latent_dim: int =
         }
 
     def encode(params: Params, inputs: EncoderInput) -> Posterior:
-        return encoder.apply({"params": params["encoder"]}, inputs)  # type: ignore[return-value]
+        return encoder.clone(item_axis=item_axis).apply({"params": params["encoder"]}, inputs)  # type: ignore[return-value]
+
+    def decode_factored(params: Params, z: jax.Array) -> FactoredLogits:
+        return decoder.clone(item_axis=item_axis).apply({"params": params["decoder"]}, z)  # type: ignore[return-value]
 
     def decode(params: Params, z: jax.Array) -> jax.Array:
-        return decoder.apply({"params": params["decoder"]}, z)  # type: ignore[return-value]
+        features, kernel, bias = decode_factored(params, z)
+        return item_parallel.copy_to_shards(features, item_axis) @ kernel + bias[None, :]
 
-    return Model(init, encode, decode, num_items, latent_dim)
+    return Model(init, encode, decode, decode_factored, num_items, latent_dim, item_axis)

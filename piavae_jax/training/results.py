@@ -13,6 +13,7 @@ from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import UserMetrics, write_user_metrics
 from piavae_jax.models import Model, make_score_fn
+from piavae_jax.training.layout import split_items
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.session import make_evaluator, make_mesh
 
@@ -25,6 +26,7 @@ def evaluate_run(
 ) -> tuple[UserMetrics, UserMetrics]:
     """Evaluate a trained model, and popularity beside it, on the validation or test users of a data set.
 
+    Parameters of a model that is split along items (`Model.item_axis`) stay split, and so do the scores of both.
     Popularity comes from the run's own vocabulary, so that the data set's training rows are not read.
 
     Returns:
@@ -36,14 +38,17 @@ def evaluate_run(
     check_vocabulary(run, dataset)
     config = run.config
     heldout = {"validation": dataset.validation, "test": dataset.test}[split]
-    evaluator = make_evaluator(config, heldout, dataset, _mesh(config))
+    mesh = _mesh(config, item_shards=1 if model.item_axis is None else config.training.item_shards)
+    evaluator = make_evaluator(config, heldout, dataset, mesh)
     counts = jnp.asarray(run.vocabulary["train_users"].to_numpy(), jnp.float32)
+    if mesh is not None and model.item_axis is not None:
+        counts = split_items(counts, mesh)
     return evaluator.evaluate(make_score_fn(model), params), evaluator.evaluate(popularity_scores, counts)
 
 
-def _mesh(config: ExperimentConfig) -> Any:
+def _mesh(config: ExperimentConfig, *, item_shards: int) -> Any:
     try:
-        return make_mesh(config)
+        return make_mesh(config, item_shards=item_shards)
     except UserError:  # a run trained on more devices than there are here is evaluated on one
         return None
 

@@ -126,7 +126,16 @@ def check_resumable(run: RunFolder, config: ExperimentConfig, dataset: PreparedD
 
 
 # These may change between two sessions of one run without changing what was trained so far.
-_FREE = ("workdir", "data.path", "training.epochs", "training.tensorboard", "training.checkpoint_seconds")
+_FREE = (
+    "workdir",
+    "data.path",
+    "training.epochs",
+    "training.devices",
+    "training.item_shards",
+    "training.item_block",
+    "training.tensorboard",
+    "training.checkpoint_seconds",
+)
 
 
 def _differences(ours: Any, theirs: Any, prefix: str = "") -> Iterable[tuple[str, Any, Any]]:
