@@ -85,10 +85,17 @@ class TrainingConfig:
     steps_per_dispatch: int = 50
     """Steps that run on the device without a word from the host."""
     devices: int = 0
-    """Devices that share each batch; 0 takes all."""
+    """Devices that train together; 0 takes all."""
     interactions: str = "device"
     """`device` keeps the training interactions on every device; `stream` reads those of the next steps from disk while
     steps run, for data that do not fit. Same results."""
+    item_shards: int = 1
+    """Devices that the tables of items (the encoder's first layer, the decoder's last, the anchors, and what the
+    optimiser keeps of them) are split over, for catalogues too large for one; must divide the devices. The groups of
+    so many devices share each batch."""
+    item_block: int = 0
+    """Items whose logits are held at a time, for a device too small for a batch's: exact, at one more product of the
+    decoder's last layer a step. 0 holds them all."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints; 0 saves after every epoch. The last epoch is always saved."""
     tensorboard: bool = False
@@ -199,6 +206,7 @@ def validate(config: ExperimentConfig) -> ExperimentConfig:
     _check_at_least(config.kl, "kl.", {"cap": 0, "total_steps": 1})
     _check_at_least(config.training, "training.", {"epochs": 1, "batch_size": 1, "early_stopping": 0})
     _check_at_least(config.training, "training.", {"steps_per_dispatch": 1, "devices": 0, "checkpoint_seconds": 0})
+    _check_at_least(config.training, "training.", {"item_shards": 1, "item_block": 0})
     name = config.optimizer.name
     _require(name in OPTIMIZERS, "optimizer.name", f"be one of {OPTIMIZERS}", name, "the paper uses adam")
     place = config.training.interactions

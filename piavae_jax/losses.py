@@ -2,16 +2,27 @@
 
 Every function takes sparse or dense rows and gives the same values for both. The caller reduces, with the row mask
 where rows only pad the batch: a padded row has zero likelihood and anchor terms but a KL of its own.
+
+Inside `jax.shard_map` the functions that take `item_axis` work on arrays that are split along items over that mesh axis
+(see `item_parallel`): logits `[B, L]`, anchors `[L, D]` and so on, each device's shard of L items. Batches are sparse
+there, hold items of the whole vocabulary and are, like the values, the same on all devices of the axis.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from piavae_jax import priors, sparse
-from piavae_jax.types import Batch, Posterior, SparseBatch
+from piavae_jax import item_parallel, priors, sparse
+from piavae_jax.blocked_nll import blocked_nll
+from piavae_jax.errors import UserError
+from piavae_jax.sharded_nll import sharded_multinomial_nll
+from piavae_jax.types import Batch, FactoredLogits, Posterior, SparseBatch
+
+Likelihood: TypeAlias = Callable[..., jax.Array]
+"""`likelihood(logits, batch, *, item_axis=None) -> nll: [B]`, such as `multinomial_nll`."""
 
 
 class ElboTerms(NamedTuple):
@@ -62,7 +73,7 @@ def _sparse_nll_backward(
 _sparse_multinomial_nll.defvjp(_sparse_nll_forward, _sparse_nll_backward)
 
 
-def multinomial_nll(logits: jax.Array, batch: Batch) -> jax.Array:
+def multinomial_nll(logits: jax.Array, batch: Batch, *, item_axis: str | None = None) -> jax.Array:
     """Negative multinomial log-likelihood of the full rows: `- sum_{i in S} log_softmax(logits)_i`, in nats.
 
     Summed over positives, not averaged (Liang et al. 2018, without the constant multinomial coefficient).
@@ -70,6 +81,7 @@ def multinomial_nll(logits: jax.Array, batch: Batch) -> jax.Array:
     Args:
       logits: float[B, I], the decoder's output.
       batch: sparse rows, or dense rows `[B, I]`, of which any non-negative weights are taken as counts.
+      item_axis: the mesh axis that items are split over, if any.
 
     Returns:
       float32[B]; zero for an empty row.
@@ -77,31 +89,69 @@ def multinomial_nll(logits: jax.Array, batch: Batch) -> jax.Array:
     chex.assert_rank(logits, 2)
     logits = jnp.asarray(logits)
     if isinstance(batch, SparseBatch):
+        if item_axis is not None:
+            return sharded_multinomial_nll(logits, batch, item_axis)
         return _sparse_multinomial_nll(logits, batch)
+    sparse.require_whole(item_axis)
     chex.assert_equal_shape([logits, batch])
     return -jnp.sum(batch.astype(logits.dtype) * jax.nn.log_softmax(logits, axis=-1), axis=-1)
 
 
-def anchor_centroid(anchors: jax.Array, batch: Batch) -> jax.Array:
+def blocked_multinomial_nll(
+    logits: FactoredLogits, batch: Batch, *, block: int, item_axis: str | None = None
+) -> jax.Array:
+    """`multinomial_nll` without the logits: exact, and never more than `[B, block]` of them at once.
+
+    Blocks of items are visited one after the other with a running log-sum-exp, and once more for the gradient, which
+    multiplies each block out again: four products of the last layer's size in place of three, and B x `block` numbers
+    in place of B x I, twice. (The same for dense rows, which are `[B, I]` themselves: those multiply out at once.)
+
+    Args:
+      logits: the decoder's output before its last product, `[B, H] x [H, I] + [I]`.
+      batch: sparse or dense rows of B users.
+      block: items at a time, at least 1; I at most counts.
+      item_axis: the mesh axis that items are split over, if any; a block is then one of each device's own items.
+
+    Returns:
+      float32[B]; zero for an empty row.
+
+    Raises:
+      UserError: `block` is below 1.
+    """
+    features, kernel, bias = logits
+    chex.assert_rank([features, kernel, bias], [2, 2, 1])
+    if block < 1:
+        raise UserError(f"block must be at least 1 item, got {block}; 2048 is a good start")
+    if not isinstance(batch, SparseBatch):
+        return multinomial_nll(features @ kernel + bias[None, :], batch, item_axis=item_axis)
+    shared = item_parallel.copy_to_shards(features, item_axis)
+    return blocked_nll(FactoredLogits(shared, kernel, bias), batch, min(block, kernel.shape[1]), item_axis)
+
+
+def anchor_centroid(anchors: jax.Array, batch: Batch, *, item_axis: str | None = None) -> jax.Array:
     """The mean anchor of each user's positives, `ebar = (1/n) sum_{i in S} e_i` (Prop. 3.1).
 
     Args:
       anchors: float32[I, D].
       batch: sparse or dense rows of B users.
+      item_axis: the mesh axis that items are split over, if any.
 
     Returns:
       float32[B, D]; zero for an empty row.
     """
-    return sparse.row_mean(anchors, batch)
+    return sparse.row_mean(anchors, batch, item_axis=item_axis)
 
 
-def _mean_squared_distance(points: jax.Array, anchors: jax.Array, batch: Batch) -> jax.Array:
+def _mean_squared_distance(
+    points: jax.Array, anchors: jax.Array, batch: Batch, *, item_axis: str | None = None
+) -> jax.Array:
     """`(1/n) sum_{i in S} ||p - e_i||^2` for points `p: [B, D]`, as `||p - ebar||^2` plus the spread of the anchors.
 
     float32[B]; zero for an empty row.
     """
-    centroid = anchor_centroid(anchors, batch)
-    spread = sparse.row_mean(jnp.sum(jnp.square(anchors), axis=-1), batch) - jnp.sum(jnp.square(centroid), axis=-1)
+    centroid = anchor_centroid(anchors, batch, item_axis=item_axis)
+    mean_norm = sparse.row_mean(jnp.sum(jnp.square(anchors), axis=-1), batch, item_axis=item_axis)
+    spread = mean_norm - jnp.sum(jnp.square(centroid), axis=-1)
     distance = jnp.sum(jnp.square(points - centroid), axis=-1) + spread
     return jnp.where(sparse.row_lengths(batch) > 0, distance, 0.0)
 
@@ -138,7 +188,7 @@ def _distance_backward(
 _sparse_mean_squared_distance.defvjp(_distance_forward, _distance_backward)
 
 
-def sampled_anchor_loss(z: jax.Array, anchors: jax.Array, batch: Batch) -> jax.Array:
+def sampled_anchor_loss(z: jax.Array, anchors: jax.Array, batch: Batch, *, item_axis: str | None = None) -> jax.Array:
     """Personalised item alignment at a sample of z (Eq. 9): `(1/n) sum_{i in S} ||z - e_i||^2`.
 
     Its mean over z ~ q(z | x_h) is `anchor_loss`.
@@ -147,16 +197,18 @@ def sampled_anchor_loss(z: jax.Array, anchors: jax.Array, batch: Batch) -> jax.A
       z: float32[B, D], a sample from the posterior of the masked rows.
       anchors: learnable item anchors, float32[I, D].
       batch: the full, unmasked rows of B users, sparse or dense.
+      item_axis: the mesh axis that items are split over, if any.
 
     Returns:
       float32[B]; zero for an empty row. O(N D) time and memory on sparse rows.
     """
     chex.assert_rank([z, anchors], 2)
-    distance = _sparse_mean_squared_distance if isinstance(batch, SparseBatch) else _mean_squared_distance
-    return distance(z, anchors, batch)
+    if isinstance(batch, SparseBatch) and item_axis is None:
+        return _sparse_mean_squared_distance(z, anchors, batch)
+    return _mean_squared_distance(z, anchors, batch, item_axis=item_axis)
 
 
-def anchor_loss(posterior: Posterior, anchors: jax.Array, batch: Batch) -> jax.Array:
+def anchor_loss(posterior: Posterior, anchors: jax.Array, batch: Batch, *, item_axis: str | None = None) -> jax.Array:
     """Personalised item alignment in closed form (Eq. 10 of the paper, its constant included).
 
     `||mu - ebar||^2 + sum(sigma^2) + (1/n) sum_{i in S} ||e_i||^2 - ||ebar||^2`: Eq. 9 at the mean, plus the variance.
@@ -166,59 +218,75 @@ def anchor_loss(posterior: Posterior, anchors: jax.Array, batch: Batch) -> jax.A
       posterior: q(z | x_h) of the masked rows, `[B, D]`.
       anchors: learnable item anchors, float32[I, D].
       batch: the full, unmasked rows of B users, sparse or dense.
+      item_axis: the mesh axis that items are split over, if any.
 
     Returns:
       float32[B]; zero for an empty row. O(N D) time and memory on sparse rows.
     """
     chex.assert_rank([posterior.mean, anchors], 2)
     variance = jnp.sum(jnp.exp(posterior.logvar), axis=-1)
-    at_mean = sampled_anchor_loss(posterior.mean, anchors, batch)
+    at_mean = sampled_anchor_loss(posterior.mean, anchors, batch, item_axis=item_axis)
     return at_mean + jnp.where(sparse.row_lengths(batch) > 0, variance, 0.0)
 
 
 def elbo(
-    posterior: Posterior, logits: jax.Array, batch: Batch, *, beta: float | jax.Array
+    posterior: Posterior,
+    logits: jax.Array | FactoredLogits,
+    batch: Batch,
+    *,
+    beta: float | jax.Array,
+    likelihood: Likelihood = multinomial_nll,
+    item_axis: str | None = None,
 ) -> tuple[jax.Array, ElboTerms]:
     """The negative beta-regularised ELBO, `nll + beta * KL` (Eq. 1).
 
     Args:
       posterior: q(z | x_h) of the masked rows, `[B, D]`.
-      logits: float32[B, I], decoded from a sample of the posterior.
+      logits: float32[B, I], decoded from a sample of the posterior, or what else the likelihood takes.
       batch: the full, unmasked rows of B users, sparse or dense.
       beta: weight of the KL term, a scalar or `[B]`.
+      likelihood: `multinomial_nll`, or `functools.partial(blocked_multinomial_nll, block=2048)`.
+      item_axis: the mesh axis that items are split over, if any.
 
     Returns:
       The loss, float32[B], and its unweighted terms.
     """
-    terms = ElboTerms(multinomial_nll(logits, batch), priors.gaussian_kl(posterior))
+    terms = ElboTerms(likelihood(logits, batch, item_axis=item_axis), priors.gaussian_kl(posterior))
     return terms.nll + beta * terms.kl, terms
 
 
 def pia_elbo(
     posterior: Posterior,
-    logits: jax.Array,
+    logits: jax.Array | FactoredLogits,
     batch: Batch,
     *,
     beta: float | jax.Array,
     anchors: jax.Array,
     anchor_weight: float | jax.Array,
     z: jax.Array | None = None,
+    likelihood: Likelihood = multinomial_nll,
+    item_axis: str | None = None,
 ) -> tuple[jax.Array, PiaTerms]:
     """The PIA objective, `nll + beta * KL + lambda_A * L_A` (Eq. 8).
 
     Args:
       posterior: q(z | x_h) of the masked rows, `[B, D]`.
-      logits: float32[B, I], decoded from a sample of the posterior.
+      logits: float32[B, I], decoded from a sample of the posterior, or what else the likelihood takes.
       batch: the full, unmasked rows of B users, sparse or dense.
       beta: weight of the KL term, a scalar or `[B]`.
       anchors: learnable item anchors, float32[I, D]; used in training only.
       anchor_weight: lambda_A, a scalar.
       z: float32[B, D], the sample that was decoded: the anchor term is then Eq. 9 at this sample. Without it the
         closed form, Eq. 10.
+      likelihood: `multinomial_nll`, or `functools.partial(blocked_multinomial_nll, block=2048)`.
+      item_axis: the mesh axis that items are split over, if any.
 
     Returns:
       The loss, float32[B], and its unweighted terms.
     """
-    negative_elbo, (nll, kl) = elbo(posterior, logits, batch, beta=beta)
-    anchor = anchor_loss(posterior, anchors, batch) if z is None else sampled_anchor_loss(z, anchors, batch)
+    negative_elbo, (nll, kl) = elbo(posterior, logits, batch, beta=beta, likelihood=likelihood, item_axis=item_axis)
+    if z is None:
+        anchor = anchor_loss(posterior, anchors, batch, item_axis=item_axis)
+    else:
+        anchor = sampled_anchor_loss(z, anchors, batch, item_axis=item_axis)
     return negative_elbo + anchor_weight * anchor, PiaTerms(nll, kl, anchor)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from piavae_jax import item_parallel
+from piavae_jax.errors import UserError
 from piavae_jax.types import Batch, EncoderInput, SparseBatch, SparseInput
 
 _BLOCK = 4
@@ -129,18 +131,62 @@ def _weighted_row_sum_backward(
 weighted_row_sum.defvjp(_weighted_row_sum_forward, _weighted_row_sum_backward)
 
 
-def matmul(inputs: EncoderInput, kernel: jax.Array) -> jax.Array:
-    """`x @ kernel` for the encoder's input: `[B, I] x [I, H] -> [B, H]`, at O(N H) for sparse rows."""
+def sharded_row_sum(
+    table: jax.Array, weights: jax.Array, batch: SparseBatch, *, item_axis: str | None = None
+) -> jax.Array:
+    """`weighted_row_sum` of a table that is split along items over the devices of a mesh axis, `[L, F]` on each.
+
+    Args:
+      table: float32[L, F], or float32[I, F] without an axis.
+      weights: float32[N].
+      batch: B users with items of the whole vocabulary, the same on all devices.
+      item_axis: the axis; None for a whole table.
+
+    Returns:
+      float32[B, F], the same on all devices.
+    """
+    if item_axis is None:
+        return weighted_row_sum(table, weights, batch)
+    own = item_parallel.own_items(batch.items, table.shape[0], item_axis)
+    own_weights = jnp.where(own.here, item_parallel.copy_to_shards(weights, item_axis), 0.0)
+    total = weighted_row_sum(table, own_weights, batch._replace(items=own.positions))
+    return item_parallel.sum_over_shards(total, item_axis)
+
+
+def matmul(inputs: EncoderInput, kernel: jax.Array, *, item_axis: str | None = None) -> jax.Array:
+    """`x @ kernel` for the encoder's input: `[B, I] x [I, H] -> [B, H]`, at O(N H) for sparse rows.
+
+    With an `item_axis` the kernel is a device's shard, `[L, H]`, and the rows must be sparse.
+    """
     if isinstance(inputs, SparseInput):
-        return weighted_row_sum(kernel, inputs.values, inputs.batch)
+        return sharded_row_sum(kernel, inputs.values, inputs.batch, item_axis=item_axis)
+    require_whole(item_axis)
     return jnp.matmul(inputs, kernel, precision=jax.lax.Precision.HIGHEST)
 
 
-def row_mean(table: jax.Array, batch: Batch) -> jax.Array:
-    """Mean over each row's positives of `table: [I]` or `[I, F]`, giving `[B]` or `[B, F]`; zero for an empty row."""
+def require_whole(item_axis: str | None) -> None:
+    """Refuse to split dense rows along items; raises UserError."""
+    if item_axis is not None:
+        raise UserError(f"item_axis={item_axis!r} needs sparse rows, got dense ones; pass a SparseBatch")
+
+
+def row_mean(table: jax.Array, batch: Batch, *, item_axis: str | None = None) -> jax.Array:
+    """Mean over each row's positives of `table: [I]` or `[I, F]`, giving `[B]` or `[B, F]`; zero for an empty row.
+
+    With an `item_axis` the table is a device's shard, `[L]` or `[L, F]`, and the rows must be sparse.
+    """
     if isinstance(batch, SparseBatch):
-        ones = jnp.ones(batch.items.shape, table.dtype)
-        total = row_sum(table[batch.items], batch) if table.ndim == 1 else weighted_row_sum(table, ones, batch)
+        total = _row_total(table, batch, item_axis)
     else:
+        require_whole(item_axis)
         total = jnp.matmul(batch.astype(table.dtype), table, precision=jax.lax.Precision.HIGHEST)
     return total / jnp.maximum(row_lengths(batch), 1.0).reshape(-1, *(1,) * (table.ndim - 1))
+
+
+def _row_total(table: jax.Array, batch: SparseBatch, item_axis: str | None) -> jax.Array:
+    ones = jnp.ones(batch.items.shape, table.dtype)
+    if table.ndim == 2:
+        return sharded_row_sum(table, ones, batch, item_axis=item_axis)
+    if item_axis is not None:
+        return sharded_row_sum(table[:, None], ones, batch, item_axis=item_axis)[:, 0]
+    return row_sum(table[batch.items], batch)  # blocks pay for wider tables only

@@ -47,6 +47,17 @@ EncoderInput: TypeAlias = SparseInput | jax.Array
 """The encoder's input: a `SparseInput`, or dense weighted rows float32[B, I]."""
 
 
+class FactoredLogits(NamedTuple):
+    """A decoder's logits before they are multiplied out to [B, I]: `features @ kernel + bias`."""
+
+    features: jax.Array
+    """float32[B, H], the last hidden layer."""
+    kernel: jax.Array
+    """float32[H, I]."""
+    bias: jax.Array
+    """float32[I]."""
+
+
 class Posterior(NamedTuple):
     """The diagonal Gaussian q(z | x_h) of each user."""
 

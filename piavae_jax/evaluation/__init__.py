@@ -1,6 +1,6 @@
 """Full-ranking evaluation: metrics, user groups and paired significance tests."""
 
-from piavae_jax.evaluation.evaluator import DATA_AXIS, Evaluator, ScoreFn
+from piavae_jax.evaluation.evaluator import DATA_AXIS, ITEM_AXIS, Evaluator, ScoreFn
 from piavae_jax.evaluation.groups import PAPER_GROUPS, GroupSummary, UserGroup, groups_from, summarize_groups
 from piavae_jax.evaluation.metrics import DEFAULT_METRICS, METRICS, Metric, MetricFn, parse_metrics
 from piavae_jax.evaluation.ndcg import ndcg_at_k
@@ -15,6 +15,7 @@ from piavae_jax.evaluation.tables import comparisons_table, format_summary, grou
 __all__ = [
     "DATA_AXIS",
     "DEFAULT_METRICS",
+    "ITEM_AXIS",
     "METRICS",
     "NO_ITEM",
     "PAPER_GROUPS",

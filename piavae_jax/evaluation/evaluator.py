@@ -19,6 +19,7 @@ from piavae_jax.errors import UserError
 from piavae_jax.evaluation.metrics import DEFAULT_METRICS, Metric, parse_metrics
 from piavae_jax.evaluation.ranking import exclude_seen, find_hits, top_k
 from piavae_jax.evaluation.results import UserMetrics
+from piavae_jax.evaluation.sharded_ranking import exclude_seen_or_padding, top_k_over_shards
 from piavae_jax.types import SparseBatch
 
 ScoreFn: TypeAlias = Callable[[Any, SparseBatch], jax.Array]
@@ -28,9 +29,12 @@ that new ones reuse the compiled evaluation; seen items need no care, they are e
 DATA_AXIS = "data"
 """The mesh axis that users are split over."""
 
+ITEM_AXIS = "items"
+"""The mesh axis that items are split over."""
+
 
 class _Plan(NamedTuple):
-    """What is fixed before the parameters are known; hashable, for `jit`."""
+    """What is fixed before the values of the parameters are known; hashable, for `jit`."""
 
     k: int
     """Length of the ranked lists."""
@@ -40,6 +44,13 @@ class _Plan(NamedTuple):
     target_capacity: int
     """N of the held-out batches."""
     mesh: Mesh
+    placement: tuple[PartitionSpec, ...] = ()
+    """Of the arrays of the parameters."""
+
+    @property
+    def own_items(self) -> int:
+        """L, the items of each device where they are split."""
+        return -(-self.num_items // self.mesh.shape.get(ITEM_AXIS, 1))
 
 
 class _Ranking(NamedTuple):
@@ -77,7 +88,8 @@ class Evaluator:
           num_items: I.
           metrics: labels, such as "ndcg@100" or "recall@20".
           batch_size: B at most, users scored at a time by all devices together; memory grows with B times I.
-          mesh: devices, with an axis `data` that users are split over; by default the first device alone.
+          mesh: devices, with an axis `data` that users are split over and, for scorers whose parameters are, an axis
+            `items`; by default the first device alone.
           user_ids: V external ids, for the results; by default `held_out.users`.
 
         Raises:
@@ -100,19 +112,32 @@ class Evaluator:
         self._order = jax.make_array_from_callback(order.shape, split, lambda index: order[index])
         self._rows = distributed.replicate((to_device(held_out.input), to_device(held_out.target)), self._mesh)
 
+    @property
+    def mesh(self) -> Mesh:
+        """The devices that users, and parameters that are split over items, are spread over."""
+        return self._mesh
+
     def evaluate(self, score_fn: ScoreFn, params: Any) -> UserMetrics:
         """Evaluate one scorer.
 
         Args:
           score_fn: the scorer; pass the same object every time, a new one is compiled anew.
           params: its first argument, a tree of arrays; copied to every device of the mesh where it is not there yet.
+            Arrays that are split over the mesh's axis `items` stay so, each device having L = ceil(I / devices) items
+            of them. The scorer then runs under the axis, sees this device's shard of them and gives its `[B, L]`.
 
         Raises:
           FloatingPointError: if a score is NaN or +inf, naming the first user it happened to.
-          ValueError: if the scores are not [B, I].
+          ValueError: if the scores are not [B, I], or [B, L] of parameters that are split.
         """
-        replicated = distributed.replicate(params, self._mesh)
-        batches = _rank(replicated, *self._rows, self._order, score_fn=score_fn, plan=self._plan)
+        leaves, structure = jax.tree.flatten(params)
+        plan = self._plan._replace(placement=tuple(_placement(leaf, self._mesh) for leaf in leaves))
+        placed = [
+            leaf if ITEM_AXIS in spec else distributed.replicate(leaf, self._mesh)
+            for leaf, spec in zip(leaves, plan.placement, strict=True)
+        ]
+        params = jax.tree.unflatten(structure, placed)
+        batches = _rank(params, *self._rows, self._order, score_fn=score_fn, plan=plan)
         ranking = jax.tree.map(self._unbatch, batches)
         self._check_valid(ranking.valid)
         return UserMetrics(
@@ -155,25 +180,40 @@ def _rank(
         return jax.lax.map(rank_users, order)
 
     replicated, split = PartitionSpec(), PartitionSpec(DATA_AXIS)
+    placement = jax.tree.unflatten(jax.tree.structure(params), plan.placement)
     return jax.shard_map(
         rank_shard,
         mesh=plan.mesh,
-        in_specs=(replicated, replicated, replicated, split),
+        in_specs=(placement, replicated, replicated, split),
         out_specs=split,
-        check_vma=False,  # shards never communicate
+        check_vma=False,  # the results of devices that share users are equal
     )(params, inputs, targets, order)
 
 
 def _rank_batch(scores: jax.Array, shown: SparseBatch, held_out: SparseBatch, plan: _Plan) -> _Ranking:
-    expected = (shown.lengths.shape[0], plan.num_items)
+    items_are_split = any(ITEM_AXIS in spec for spec in plan.placement)
+    expected = (shown.lengths.shape[0], plan.own_items if items_are_split else plan.num_items)
     if scores.shape != expected:
         raise ValueError(
             f"scores must have the shape [B, I] = {expected}, got {scores.shape}: check the item vocabulary"
         )
-    ranked = top_k(exclude_seen(scores, shown), plan.k)
     # A maximum propagates NaN, and costs a twentieth of the ranking.
     valid = jnp.max(scores, axis=-1) < jnp.inf
-    return _Ranking(find_hits(ranked.items, held_out), valid)
+    if not items_are_split:
+        ranked = top_k(exclude_seen(scores, shown), plan.k)
+        return _Ranking(find_hits(ranked.items, held_out), valid)
+    eligible = exclude_seen_or_padding(scores, shown, num_items=plan.num_items, item_axis=ITEM_AXIS)
+    ranked = top_k_over_shards(eligible, plan.k, num_items=plan.num_items, item_axis=ITEM_AXIS)
+    valid_everywhere = jax.lax.pmin(valid.astype(jnp.int32), ITEM_AXIS) == 1
+    return _Ranking(find_hits(ranked.items, held_out), valid_everywhere)
+
+
+def _placement(leaf: Any, mesh: Mesh) -> PartitionSpec:
+    """Split over items where the array is already, else on every device."""
+    sharding = getattr(leaf, "sharding", None)
+    if isinstance(sharding, NamedSharding) and sharding.mesh == mesh and ITEM_AXIS in sharding.spec:
+        return sharding.spec
+    return PartitionSpec()
 
 
 @partial(jax.jit, static_argnames="metrics")

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from piavae_jax import item_parallel
 from piavae_jax.config import PRECISIONS
 from piavae_jax.errors import UserError
-from piavae_jax.models.layers import InputLayer, Linear
+from piavae_jax.models.layers import InputLayer, Linear, OutputLayer
+from piavae_jax.models.linear import affine
 from piavae_jax.models.model import Model
-from piavae_jax.types import EncoderInput, Params, Posterior
+from piavae_jax.types import EncoderInput, FactoredLogits, Params, Posterior
 
 
 class _Encoder(nn.Module):
@@ -18,10 +20,11 @@ class _Encoder(nn.Module):
     hidden: tuple[int, ...]
     latent_dim: int
     precision: str
+    item_axis: str | None = None
 
     @nn.compact
     def __call__(self, inputs: EncoderInput) -> Posterior:
-        features = nn.tanh(InputLayer(self.num_items, self.hidden[0])(inputs))
+        features = nn.tanh(InputLayer(self.num_items, self.hidden[0], self.item_axis)(inputs))
         for size in self.hidden[1:]:
             features = nn.tanh(Linear(size, self.precision)(features))
         mean, logvar = jnp.split(Linear(2 * self.latent_dim, self.precision)(features), 2, axis=-1)
@@ -32,17 +35,25 @@ class _Decoder(nn.Module):
     num_items: int
     hidden: tuple[int, ...]
     precision: str
+    item_axis: str | None = None
 
     @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
+    def __call__(self, z: jax.Array) -> FactoredLogits:
         features = z
         for size in self.hidden:
             features = nn.tanh(Linear(size, self.precision)(features))
-        return Linear(self.num_items, self.precision)(features)
+        # The name under which checkpoints know the layer, and from which Flax derives its initial numbers.
+        name = f"Linear_{len(self.hidden)}"
+        return OutputLayer(self.num_items, self.item_axis, name=name)(features)
 
 
 def multvae(
-    num_items: int, *, hidden: Sequence[int] = (600,), latent_dim: int = 200, precision: str = "float32"
+    num_items: int,
+    *,
+    hidden: Sequence[int] = (600,),
+    latent_dim: int = 200,
+    precision: str = "float32",
+    item_axis: str | None = None,
 ) -> Model:
     """Build Multi-VAE, `I - hidden - (2 x D) - reversed hidden - I` with tanh (Liang et al. 2018).
 
@@ -51,6 +62,7 @@ def multvae(
       hidden: sizes H of the encoder's hidden layers; the decoder mirrors them.
       latent_dim: D.
       precision: `float32`, `tf32` or `bfloat16`, what matrix products may round their factors to.
+      item_axis: the mesh axis that items are split over, if any; see `Model.item_axis`.
 
     Returns:
       A `Model` of pure functions over float32 parameters.
@@ -79,9 +91,13 @@ def multvae(
         }
 
     def encode(params: Params, inputs: EncoderInput) -> Posterior:
-        return encoder.apply({"params": params["encoder"]}, inputs)  # type: ignore[return-value]
+        return encoder.clone(item_axis=item_axis).apply({"params": params["encoder"]}, inputs)  # type: ignore[return-value]
+
+    def decode_factored(params: Params, z: jax.Array) -> FactoredLogits:
+        return decoder.clone(item_axis=item_axis).apply({"params": params["decoder"]}, z)  # type: ignore[return-value]
 
     def decode(params: Params, z: jax.Array) -> jax.Array:
-        return decoder.apply({"params": params["decoder"]}, z)  # type: ignore[return-value]
+        features, kernel, bias = decode_factored(params, z)
+        return affine(item_parallel.copy_to_shards(features, item_axis), kernel, bias, precision)
 
-    return Model(init, encode, decode, num_items, latent_dim)
+    return Model(init, encode, decode, decode_factored, num_items, latent_dim, item_axis)

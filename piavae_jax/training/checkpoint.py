@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import orbax.checkpoint as ocp
+from jax.sharding import NamedSharding
 
 from piavae_jax.errors import UserError
 from piavae_jax.training.state import TrainState
@@ -20,6 +22,9 @@ class Checkpoints:
 
     Both live in one Orbax step, which appears whole or not at all and replaces the one before. So a run killed at any
     instant finds a state, and the best parameters that belong to it. Writing goes on while training does.
+
+    Tables that are split over devices are saved with their padding, and restored on any other number of devices: cut,
+    or padded with zeros, to the size that they have there.
     """
 
     def __init__(self, workdir: Path, *, read_only: bool = False) -> None:
@@ -54,7 +59,7 @@ class Checkpoints:
         """Read back the saved state and the best parameters.
 
         Args:
-          like: a state of the same structure, whose arrays give shapes, types and placement.
+          like: a state of the same structure, whose arrays or `ShapeDtypeStruct`s give shapes, types and placement.
 
         Raises:
           UserError: the files do not hold such a state.
@@ -71,10 +76,11 @@ class Checkpoints:
         if epoch is None:
             raise UserError(f"{folder} holds no checkpoint; train for at least one epoch first")
         with _damage_reported(folder):
-            saved = _shapes(self._manager.item_metadata(epoch)["best"].tree)
-        if saved != _shapes(like["best"]):
+            saved, here = _sizes(self._manager.item_metadata(epoch)["best"].tree), _sizes(like["best"])
+        if not _equal_but_for_padding(saved, here):
             raise UserError(f"{folder} holds other parameters than its config and vocabulary name; restore a copy")
-        arguments = {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in like.items()}
+        restore = partial(ocp.args.StandardRestore, strict=saved == here)  # else Orbax cuts and pads
+        arguments = {name: restore(abstract(tree)) for name, tree in like.items()}
         with _damage_reported(folder):
             return self._manager.restore(epoch, args=ocp.args.Composite(**arguments))
 
@@ -88,9 +94,40 @@ def _damage_reported(folder: Any) -> Iterator[None]:
         raise UserError(f"{folder} cannot be read ({reason}); restore a copy or train again") from error
 
 
-def _abstract(tree: Any) -> Any:
+def abstract(tree: Any) -> Any:
+    """Shapes, types and placement of the arrays of a tree, without their values."""
     return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(tree)}
+class _Size(NamedTuple):
+    """A dimension that is padded to a multiple of its shards: without padding it is in (padded - shards, padded]."""
+
+    padded: int
+    shards: int
+
+
+def _sizes(tree: Any) -> dict[str, list[_Size]]:
+    """The dimensions of arrays, of `ShapeDtypeStruct`s or of Orbax's metadata of them."""
+    return {
+        jax.tree_util.keystr(path): list(map(_Size, leaf.shape, _shards(leaf.sharding, len(leaf.shape))))
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+def _shards(sharding: Any, rank: int) -> list[int]:
+    if isinstance(sharding, NamedSharding):
+        names, axes = [*sharding.spec], sharding.mesh.shape
+    elif hasattr(sharding, "partition_spec"):  # what Orbax keeps of a NamedSharding
+        names, axes = [*sharding.partition_spec], dict(zip(sharding.axis_names, sharding.shape, strict=True))
+    else:
+        names, axes = [], {}
+    return [int(axes[name]) if name else 1 for name in names + [None] * (rank - len(names))]
+
+
+def _equal_but_for_padding(saved: dict[str, list[_Size]], here: dict[str, list[_Size]]) -> bool:
+    return saved.keys() == here.keys() and all(
+        len(saved[name]) == len(here[name])
+        and all(one.padded - one.shards < other.padded for one, other in zip(saved[name], here[name], strict=True))
+        and all(one.padded - one.shards < other.padded for one, other in zip(here[name], saved[name], strict=True))
+        for name in saved
+    )

@@ -14,11 +14,11 @@ from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.models import make_score_fn
 from piavae_jax.training import run_folder
-from piavae_jax.training.checkpoint import Checkpoints
+from piavae_jax.training.checkpoint import Checkpoints, abstract
 from piavae_jax.training.epoch import EpochMeans, NonFiniteLoss, run_epoch
 from piavae_jax.training.run_folder import RunFolder
-from piavae_jax.training.session import SELECTION_METRIC, Session, build_session
-from piavae_jax.training.state import TrainState, init_state, record_validation
+from piavae_jax.training.session import SELECTION_METRIC, Session, build_session, start_state
+from piavae_jax.training.state import TrainState, record_validation
 
 
 class Listener(Protocol):
@@ -52,7 +52,7 @@ class FitResult(NamedTuple):
 
     run: RunFolder
     params: dict
-    """Parameters of the best epoch."""
+    """Parameters of the best epoch, split over devices where config.training.item_shards says so."""
     session: Session
     best_epoch: int
     """The epoch that gave them."""
@@ -143,10 +143,10 @@ class _Loop:
         return FitResult(self._run, best, self._session, int(state.best_epoch), records)
 
     def _start(self) -> tuple[TrainState, dict]:
-        state = self._session.replicate(init_state(self._session.model, self._config))
         if self._checkpoints.epoch is None:
+            state = start_state(self._session, self._config)
             return state, state.params
-        return self._checkpoints.restore(state)
+        return self._checkpoints.restore(abstract(start_state(self._session, self._config)))
 
     def _records_until(self, epoch: int) -> list[dict[str, Any]]:
         if distributed.is_primary():

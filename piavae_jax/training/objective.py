@@ -1,6 +1,7 @@
 """From a config's choices to the loss of a batch: mask, encode, sample, decode, compare."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import jax
@@ -17,7 +18,9 @@ LossFn: TypeAlias = Callable[..., tuple[jax.Array, ElboTerms | PiaTerms]]
 
 def make_loss_fn(model: Model, config: ExperimentConfig) -> LossFn:
     """Build the training loss: the PIA objective (Eq. 8), or the negative ELBO (Eq. 1) where PIA is off."""
-    keep_prob, pia = config.model.keep_prob, config.pia
+    keep_prob, pia, block = config.model.keep_prob, config.pia, config.training.item_block
+    decode = model.decode_factored if block else model.decode
+    likelihood = partial(losses.blocked_multinomial_nll, block=block) if block else losses.multinomial_nll
 
     def loss_fn(
         params: Params, batch: Batch, *, beta: jax.Array, anchor_weight: jax.Array, key: jax.Array
@@ -25,9 +28,9 @@ def make_loss_fn(model: Model, config: ExperimentConfig) -> LossFn:
         mask_key, noise_key = jax.random.split(key)
         posterior = model.encode(params, masking.bernoulli(batch, keep_prob=keep_prob, key=mask_key))
         z = sampling.reparameterize(posterior, key=noise_key, users=sparse.row_users(batch))
-        logits = model.decode(params, z)
+        logits = decode(params, z)
         if not pia.enabled:
-            return losses.elbo(posterior, logits, batch, beta=beta)
+            return losses.elbo(posterior, logits, batch, beta=beta, likelihood=likelihood, item_axis=model.item_axis)
         return losses.pia_elbo(
             posterior,
             logits,
@@ -36,6 +39,8 @@ def make_loss_fn(model: Model, config: ExperimentConfig) -> LossFn:
             anchors=params["anchors"],
             anchor_weight=anchor_weight,
             z=z if pia.form == "sampled" else None,
+            likelihood=likelihood,
+            item_axis=model.item_axis,
         )
 
     return loss_fn

@@ -11,8 +11,9 @@ from piavae_jax.baselines import popularity_scores
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
-from piavae_jax.evaluation import Evaluator, UserMetrics, write_user_metrics
+from piavae_jax.evaluation import ITEM_AXIS, Evaluator, UserMetrics, write_user_metrics
 from piavae_jax.models import Model, make_score_fn
+from piavae_jax.training.layout import split_items
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.session import make_evaluator, make_mesh
 
@@ -25,6 +26,7 @@ def evaluate_run(
 ) -> tuple[UserMetrics, UserMetrics]:
     """Evaluate a trained model, and popularity beside it, on the validation or test users of a data set.
 
+    Parameters of a model that is split along items (`Model.item_axis`) stay split, and so do the scores of both.
     Popularity comes from the run's own vocabulary, so that the data set's training rows are not read.
 
     Returns:
@@ -33,30 +35,36 @@ def evaluate_run(
     Raises:
       UserError: the data set has another item vocabulary than the run.
     """
-    evaluator = make_run_evaluator(run, dataset, split=split)
+    item_shards = 1 if model.item_axis is None else run.config.training.item_shards
+    evaluator = make_run_evaluator(run, dataset, split=split, item_shards=item_shards)
     return evaluator.evaluate(make_score_fn(model), params), evaluate_popularity(run, evaluator)
 
 
-def make_run_evaluator(run: RunFolder, dataset: PreparedDataset, *, split: str) -> Evaluator:
+def make_run_evaluator(run: RunFolder, dataset: PreparedDataset, *, split: str, item_shards: int = 1) -> Evaluator:
     """The evaluator of a run's config on the validation or test users of a data set.
+
+    `item_shards` is the number of devices that the parameters are split over along items.
 
     Raises:
       UserError: the data set has another item vocabulary than the run.
     """
     check_vocabulary(run, dataset)
     heldout = {"validation": dataset.validation, "test": dataset.test}[split]
-    return make_evaluator(run.config, heldout, dataset, _mesh(run.config))
+    mesh = _mesh(run.config, item_shards=item_shards)
+    return make_evaluator(run.config, heldout, dataset, mesh)
 
 
 def evaluate_popularity(run: RunFolder, evaluator: Evaluator) -> UserMetrics:
     """Evaluate the popularity of the items among the users that a run was trained on."""
     counts = jnp.asarray(run.vocabulary["train_users"].to_numpy(), jnp.float32)
+    if evaluator.mesh.shape.get(ITEM_AXIS, 1) > 1:
+        counts = split_items(counts, evaluator.mesh)
     return evaluator.evaluate(popularity_scores, counts)
 
 
-def _mesh(config: ExperimentConfig) -> Any:
+def _mesh(config: ExperimentConfig, *, item_shards: int) -> Any:
     try:
-        return make_mesh(config)
+        return make_mesh(config, item_shards=item_shards)
     except UserError:  # a run trained on more devices than there are here is evaluated on one
         return None
 

@@ -142,6 +142,8 @@ _FREE = (
     "training.epochs",
     "training.devices",
     "training.interactions",
+    "training.item_shards",
+    "training.item_block",
     "training.tensorboard",
     "training.checkpoint_seconds",
 )

@@ -1,24 +1,25 @@
 """Everything a run needs besides its state: compiled functions and the data on the devices."""
 
-from functools import cache
-from typing import NamedTuple, TypeVar
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from piavae_jax import distributed, schedules
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.batches import Capacity, DeviceRows, plan_capacity, to_device
 from piavae_jax.data.prepared import HeldOut, PreparedDataset
 from piavae_jax.errors import UserError
-from piavae_jax.evaluation import DATA_AXIS, Evaluator
+from piavae_jax.evaluation import DATA_AXIS, ITEM_AXIS, Evaluator
 from piavae_jax.models import Model, multvae
 from piavae_jax.schedules import AdaptiveWeight
 from piavae_jax.training.feed import Feed, send_orders, stream_batches
+from piavae_jax.training.layout import init_split, item_specs
 from piavae_jax.training.objective import make_loss_fn
-from piavae_jax.training.state import make_optimizer, make_weight_schedule
+from piavae_jax.training.state import TrainState, init_state, make_optimizer, make_weight_schedule
 from piavae_jax.training.step import RunSteps, make_run_steps, make_train_step
 
 Tree = TypeVar("Tree")
@@ -42,35 +43,48 @@ class Session(NamedTuple):
     batch_size: int
     """B, over all devices."""
     mesh: Mesh | None
-    """The devices that share a batch; None for a single one."""
+    """All devices; None for a single one."""
+    state_specs: Any
+    """Which arrays of a state are split along items over the mesh: `PartitionSpec`s, one for all or one each."""
     validation: Evaluator
 
     @property
     def shards(self) -> int:
         """Devices that share a batch."""
-        return 1 if self.mesh is None else self.mesh.size
+        return _batch_shards(self.mesh)
 
     def replicate(self, tree: Tree) -> Tree:
         """Put a copy of every array on every device, where the steps expect it and leave it."""
         return tree if self.mesh is None else distributed.replicate(tree, self.mesh)
 
 
-def build_model(config: ExperimentConfig, num_items: int) -> Model:
-    """The model that a config names, for a vocabulary of I items."""
+def build_model(config: ExperimentConfig, num_items: int, *, item_axis: str | None = None) -> Model:
+    """The model that a config names, for a vocabulary of I items, on whole parameters or on shards of them."""
     choice = config.model
-    return _build_multvae(num_items, tuple(choice.hidden), choice.latent_dim, choice.precision)
+    return _build_multvae(num_items, tuple(choice.hidden), choice.latent_dim, choice.precision, item_axis)
 
 
 @cache  # runs of one architecture share a model, and with it what is compiled for it
-def _build_multvae(num_items: int, hidden: tuple[int, ...], latent_dim: int, precision: str) -> Model:
-    return multvae(num_items, hidden=hidden, latent_dim=latent_dim, precision=precision)
+def _build_multvae(
+    num_items: int, hidden: tuple[int, ...], latent_dim: int, precision: str, item_axis: str | None
+) -> Model:
+    return multvae(num_items, hidden=hidden, latent_dim=latent_dim, precision=precision, item_axis=item_axis)
 
 
-def make_mesh(config: ExperimentConfig) -> Mesh | None:
-    """A one-dimensional mesh over the devices, of all processes, that share each batch; None for a single device.
+def make_mesh(config: ExperimentConfig, *, item_shards: int = 1) -> Mesh | None:
+    """A mesh `data` x `items` over the devices of all processes: users are split over the one, tables of items over
+    the other.
+
+    Args:
+      config: names the number of devices.
+      item_shards: size of the axis `items`.
+
+    Returns:
+      None for a single device.
 
     Raises:
-      UserError: there are fewer devices than asked for, or more and several processes.
+      UserError: there are fewer devices than asked for, or more and several processes, or `item_shards` does not divide
+        them.
     """
     available = jax.device_count()
     count = config.training.devices or available
@@ -83,9 +97,19 @@ def make_mesh(config: ExperimentConfig) -> Mesh | None:
             f"config.training.devices must be 0 where {jax.process_count()} processes train, got {count}; "
             "start fewer processes instead"
         )
+    if count % item_shards:
+        raise UserError(
+            f"config.training.item_shards must divide the number of devices, {count}, got {item_shards}; set it to 1, "
+            "or config.training.devices to a multiple of it"
+        )
     if count == 1:
         return None
-    return jax.make_mesh((count,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
+    shape, types = (count // item_shards, item_shards), (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh(shape, (DATA_AXIS, ITEM_AXIS), axis_types=types, devices=jax.devices()[:count])
+
+
+def _batch_shards(mesh: Mesh | None) -> int:
+    return 1 if mesh is None else mesh.shape[DATA_AXIS]
 
 
 def metric_labels(config: ExperimentConfig) -> tuple[str, ...]:
@@ -109,9 +133,10 @@ def make_evaluator(
 
 def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session:
     """Put a run's machinery together; raises UserError where config and machine disagree."""
-    mesh = make_mesh(config)
-    shards = 1 if mesh is None else mesh.size
-    model = build_model(config, dataset.num_items)
+    item_shards = config.training.item_shards
+    mesh = make_mesh(config, item_shards=item_shards)
+    model = build_model(config, dataset.num_items, item_axis=ITEM_AXIS if item_shards > 1 else None)
+    state_specs = _state_specs(config, dataset.num_items) if item_shards > 1 else PartitionSpec()
     kl_schedule = schedules.linear_to_cap(cap=config.kl.cap, total_steps=config.kl.total_steps)
     weight_schedule = make_weight_schedule(config)
     train_step = make_train_step(make_loss_fn(model, config), make_optimizer(config), kl_schedule, weight_schedule)
@@ -119,15 +144,29 @@ def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session
     streamed = config.training.interactions == "stream"
     session = Session(
         model=model,
-        run_steps=make_run_steps(train_step, mesh),
+        run_steps=make_run_steps(train_step, mesh, state_specs),
         kl_schedule=kl_schedule,
         weight_schedule=weight_schedule,
         rows=None if streamed else to_device(dataset.train),
         feed=stream_batches(dataset.train, mesh) if streamed else send_orders(mesh),
         lengths=lengths,
-        capacity=plan_capacity(lengths, batch_size=config.training.batch_size, shards=shards),
+        capacity=plan_capacity(lengths, batch_size=config.training.batch_size, shards=_batch_shards(mesh)),
         batch_size=config.training.batch_size,
         mesh=mesh,
+        state_specs=state_specs,
         validation=make_evaluator(config, dataset.validation, dataset, mesh),
     )
     return session._replace(rows=session.replicate(session.rows))
+
+
+def _state_specs(config: ExperimentConfig, num_items: int) -> TrainState:
+    return item_specs(lambda count: init_state(build_model(config, count), config), num_items)
+
+
+def start_state(session: Session, config: ExperimentConfig) -> TrainState:
+    """The state before the first update, where the steps expect it and leave it."""
+    init = partial(init_state, session.model, config)
+    if session.model.item_axis is None:
+        return session.replicate(init())
+    assert session.mesh is not None, "items are split over a mesh"
+    return init_split(init, session.state_specs, session.mesh)

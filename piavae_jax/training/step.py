@@ -85,12 +85,17 @@ the device; the batches themselves, stacked, where they are not."""
 RunSteps = Callable[[TrainState, DeviceRows | None, Steps, int], tuple[TrainState, StepSums]]
 
 
-def make_run_steps(train_step: TrainStep, mesh: Mesh | None = None) -> RunSteps:
+def make_run_steps(
+    train_step: TrainStep,
+    mesh: Mesh | None = None,
+    state_specs: Any = PartitionSpec(),  # noqa: B008 - immutable
+) -> RunSteps:
     """Build `run_steps(state, rows, steps, capacity) -> (state, StepSums of [C])`, compiled.
 
     One call runs C steps in a `lax.scan`, cutting each batch from `rows` on the device, or completing it where `steps`
     holds the batches and `rows` is None. `capacity` is the slots N of a batch or, with a mesh, of each device's share
-    of it. The state is donated: the caller's copy is gone.
+    of it. The state is donated: the caller's copy is gone. `state_specs` says which of its arrays are split along items
+    over the mesh (`layout.item_specs`), none by default.
     """
 
     def run(
@@ -111,8 +116,8 @@ def make_run_steps(train_step: TrainStep, mesh: Mesh | None = None) -> RunSteps:
         return jax.shard_map(
             partial(run, capacity=capacity, axis_name=DATA_AXIS),
             mesh=mesh,
-            in_specs=(replicated, replicated, batches),
-            out_specs=replicated,
+            in_specs=(state_specs, replicated, batches),
+            out_specs=(state_specs, replicated),
             check_vma=False,  # the step sums gradients itself
         )(state, rows, steps)
 
