@@ -85,7 +85,7 @@ def make_floor(config: ExperimentConfig, num_items: int, steps: int) -> Callable
         params, opt_state, features = carry
         logits = features @ params["decoder"]
         to_features = logits @ params["decoder"].T
-        to_decoder = jax.lax.optimization_barrier(features.T) @ logits  # the faster way, see models/linear.py
+        to_decoder = jax.lax.optimization_barrier(features.T) @ logits  # the faster way, see piavae_jax/linear.py
         updates, opt_state = optimizer.update(gradients | {"decoder": to_decoder}, opt_state)
         return (optax.apply_updates(params, updates), opt_state, features + 1e-6 * to_features), None
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from piavae_jax import item_parallel, sparse
+from piavae_jax.linear import product
 from piavae_jax.sharded_nll import target_nll
 from piavae_jax.types import FactoredLogits, SparseBatch
 
@@ -27,7 +28,9 @@ class _Block(NamedTuple):
     """int32[N], item of each interaction within the block; G, which is out of bounds, for items of other blocks."""
 
 
-def _cut(logits: FactoredLogits, batch: SparseBatch, first: jax.Array, block: int, item_axis: str | None) -> _Block:
+def _cut(
+    logits: FactoredLogits, batch: SparseBatch, first: jax.Array, block: int, item_axis: str | None, precision: str
+) -> _Block:
     """The block that is the first to have the items from `first` on."""
     features, kernel, bias = logits
     num_items = kernel.shape[1]
@@ -37,25 +40,28 @@ def _cut(logits: FactoredLogits, batch: SparseBatch, first: jax.Array, block: in
     shown_bias = jnp.where(is_new, lax.dynamic_slice_in_dim(bias, start, block), -jnp.inf)
     own = item_parallel.own_items(batch.items, num_items, item_axis)
     inside = own.here & (own.positions >= first) & (own.positions < first + block)
-    return _Block(start, cut, features @ cut + shown_bias[None, :], jnp.where(inside, own.positions - start, block))
+    logits_here = product(features, cut, precision=precision) + shown_bias[None, :]
+    return _Block(start, cut, logits_here, jnp.where(inside, own.positions - start, block))
 
 
 def _firsts(logits: FactoredLogits, block: int) -> jax.Array:
     return jnp.arange(0, logits.kernel.shape[1], block, dtype=jnp.int32)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def blocked_nll(logits: FactoredLogits, batch: SparseBatch, block: int, item_axis: str | None) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def blocked_nll(
+    logits: FactoredLogits, batch: SparseBatch, block: int, item_axis: str | None, precision: str
+) -> jax.Array:
     """`losses.blocked_multinomial_nll` for blocks of at most L items; see there."""
-    return _forward(logits, batch, block, item_axis)[0]
+    return _forward(logits, batch, block, item_axis, precision)[0]
 
 
 def _forward(
-    logits: FactoredLogits, batch: SparseBatch, block: int, item_axis: str | None
+    logits: FactoredLogits, batch: SparseBatch, block: int, item_axis: str | None, precision: str
 ) -> tuple[jax.Array, _Residuals]:
     def visit(carry: tuple[jax.Array, jax.Array], first: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
         normalizer, at_positives = carry
-        part = _cut(logits, batch, first, block, item_axis)
+        part = _cut(logits, batch, first, block, item_axis, precision)
         found = part.logits.at[batch.rows, part.positions].get(mode="clip")
         return (
             jnp.logaddexp(normalizer, jax.nn.logsumexp(part.logits, axis=-1)),
@@ -70,22 +76,23 @@ def _forward(
 
 
 def _backward(
-    block: int, item_axis: str | None, residuals: _Residuals, cotangent: jax.Array
+    block: int, item_axis: str | None, precision: str, residuals: _Residuals, cotangent: jax.Array
 ) -> tuple[FactoredLogits, None]:
     logits, normalizer, batch = residuals
     scale = cotangent * sparse.row_lengths(batch)
     at_positives = -cotangent.at[batch.rows].get(mode="clip")
-    # XLA's CPU backend is slow at products that read the features by column; the barrier keeps the copy.
+    # As in `linear.affine`, whose comments say why.
     by_feature = lax.optimization_barrier(logits.features.T)
+    ones = jnp.ones((1, logits.features.shape[0]), jnp.float32)
 
     def visit(gradients: FactoredLogits, first: jax.Array) -> tuple[FactoredLogits, None]:
-        part = _cut(logits, batch, first, block, item_axis)
+        part = _cut(logits, batch, first, block, item_axis, precision)
         to_logits = scale[:, None] * jnp.exp(part.logits - normalizer[:, None])
         to_logits = to_logits.at[batch.rows, part.positions].add(at_positives, mode="drop")
         return FactoredLogits(
-            features=gradients.features + to_logits @ part.kernel.T,
-            kernel=_add_block(gradients.kernel, by_feature @ to_logits, part.start),
-            bias=_add_block(gradients.bias, to_logits.sum(axis=0), part.start),
+            features=gradients.features + product(to_logits, part.kernel.T, precision=precision),
+            kernel=_add_block(gradients.kernel, product(by_feature, to_logits, precision=precision), part.start),
+            bias=_add_block(gradients.bias, product(ones, to_logits)[0], part.start),
         ), None
 
     zeros = jax.tree.map(jnp.zeros_like, logits)

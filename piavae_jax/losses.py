@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from piavae_jax import item_parallel, priors, sparse
 from piavae_jax.blocked_nll import blocked_nll
 from piavae_jax.errors import UserError
+from piavae_jax.linear import affine
 from piavae_jax.sharded_nll import sharded_multinomial_nll
 from piavae_jax.types import Batch, FactoredLogits, Posterior, SparseBatch
 
@@ -98,7 +99,12 @@ def multinomial_nll(logits: jax.Array, batch: Batch, *, item_axis: str | None = 
 
 
 def blocked_multinomial_nll(
-    logits: FactoredLogits, batch: Batch, *, block: int, item_axis: str | None = None
+    logits: FactoredLogits,
+    batch: Batch,
+    *,
+    block: int,
+    item_axis: str | None = None,
+    precision: str = "float32",
 ) -> jax.Array:
     """`multinomial_nll` without the logits: exact, and never more than `[B, block]` of them at once.
 
@@ -111,6 +117,7 @@ def blocked_multinomial_nll(
       batch: sparse or dense rows of B users.
       block: items at a time, at least 1; I at most counts.
       item_axis: the mesh axis that items are split over, if any; a block is then one of each device's own items.
+      precision: of the products, one of `config.PRECISIONS`.
 
     Returns:
       float32[B]; zero for an empty row.
@@ -123,9 +130,9 @@ def blocked_multinomial_nll(
     if block < 1:
         raise UserError(f"block must be at least 1 item, got {block}; 2048 is a good start")
     if not isinstance(batch, SparseBatch):
-        return multinomial_nll(features @ kernel + bias[None, :], batch, item_axis=item_axis)
+        return multinomial_nll(affine(features, kernel, bias, precision), batch, item_axis=item_axis)
     shared = item_parallel.copy_to_shards(features, item_axis)
-    return blocked_nll(FactoredLogits(shared, kernel, bias), batch, min(block, kernel.shape[1]), item_axis)
+    return blocked_nll(FactoredLogits(shared, kernel, bias), batch, min(block, kernel.shape[1]), item_axis, precision)
 
 
 def anchor_centroid(anchors: jax.Array, batch: Batch, *, item_axis: str | None = None) -> jax.Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from piavae_jax import item_parallel, sparse
-from piavae_jax.models.linear import affine
+from piavae_jax.linear import affine
 from piavae_jax.types import EncoderInput, FactoredLogits
 
 # Liang et al. (2018): Glorot uniform weights, biases from a truncated normal of standard deviation 0.001.

@@ -9,8 +9,8 @@ from flax import linen as nn
 from piavae_jax import item_parallel
 from piavae_jax.config import PRECISIONS
 from piavae_jax.errors import UserError
+from piavae_jax.linear import affine
 from piavae_jax.models.layers import InputLayer, Linear, OutputLayer
-from piavae_jax.models.linear import affine
 from piavae_jax.models.model import Model
 from piavae_jax.types import EncoderInput, FactoredLogits, Params, Posterior
 

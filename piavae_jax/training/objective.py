@@ -20,7 +20,9 @@ def make_loss_fn(model: Model, config: ExperimentConfig) -> LossFn:
     """Build the training loss: the PIA objective (Eq. 8), or the negative ELBO (Eq. 1) where PIA is off."""
     keep_prob, pia, block = config.model.keep_prob, config.pia, config.training.item_block
     decode = model.decode_factored if block else model.decode
-    likelihood = partial(losses.blocked_multinomial_nll, block=block) if block else losses.multinomial_nll
+    likelihood = losses.multinomial_nll
+    if block:
+        likelihood = partial(losses.blocked_multinomial_nll, block=block, precision=config.model.precision)
 
     def loss_fn(
         params: Params, batch: Batch, *, beta: jax.Array, anchor_weight: jax.Array, key: jax.Array

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from piavae_jax.models.linear import affine
+from piavae_jax.linear import affine
 
 
 def _arguments(rows=7, features=5, outputs=11):
