@@ -22,10 +22,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
+import harness
 from rich.table import Table
 
-ROOT = Path(__file__).parents[1]
+ROOT = harness.ROOT
 COMMANDS = ("prepare", "train", "evaluate", "tune")
 LIMIT_SECONDS = 600.0
 
@@ -127,8 +127,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="starts of each command (default: %(default)s)")
     arguments = parser.parse_args()
     starts = measure(arguments.config, arguments.rounds)
-    Console().print(_table(starts, arguments.rounds))
-    print(json.dumps(_result(starts)))
+    harness.console.print(_table(starts, arguments.rounds))
+    harness.finish("startup", {"config": str(arguments.config), "rounds": arguments.rounds}, _result(starts))
 
 
 if __name__ == "__main__":
