@@ -95,7 +95,8 @@ class TrainingConfig:
     so many devices share each batch."""
     item_block: int = 0
     """Items whose logits are held at a time, for a device too small for a batch's: exact, at one more product of the
-    decoder's last layer a step. 0 holds them all."""
+    decoder's last layer a step. Where batches are no larger than the hidden layers, the gradients of the tables need
+    more memory than the logits, and nothing is saved. 0 holds them all."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints; 0 saves after every epoch. The last epoch is always saved."""
     tensorboard: bool = False
