@@ -1,6 +1,6 @@
 """VAE-based collaborative filtering in JAX: Multi-VAE, PIA, and what they need from data to recommendation.
 
-The research API, pure functions all: `losses`, `masking`, `models`, `priors`, `sampling`, `schedules`, `sparse`, and for
+Pure functions, the research API: `losses`, `masking`, `models`, `priors`, `sampling`, `schedules`, `sparse` and, for
 tables of items that are split over devices, `item_parallel`, with the containers of `types`. The names are listed in
 `__init__.pyi` and load when first used, so that commands that need no JAX start without it.
 """
