@@ -3,7 +3,14 @@
 import os
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+# Most of the suite's time is compilation: LLVM's optimisations, which no test is about, are half of that.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=4",
+        "--xla_backend_optimization_level=0",
+    ]
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["PIAVAE_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "commands")  # not the user's own
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
@@ -13,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Programs are compiled once for all tests, worker processes and runs: most of the suite's time is compilation.
+# Programs are compiled once for all tests, worker processes and runs.
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_numpy_rank_promotion", "raise")
