@@ -148,6 +148,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     names = list(dict.fromkeys(point["sweep"] for point in found))
     figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.2), layout="constrained", squeeze=False)
@@ -158,10 +159,14 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
             axis.plot([p["size"] for p in points], [p["step_ms"] for p in points], "o-", label=line)
         sizes = [point["size"] for point in found if point["sweep"] == name]
         axis.set(xscale="log", yscale="log", xlabel=titles[name], xlim=(min(sizes) / 1.3, max(sizes) * 1.3))
-        ticks = sorted(set(sizes))
-        axis.set_xticks(ticks, [_short(tick) for tick in ticks], minor=False)
-        axis.set_xticks([], minor=True)
-        axis.grid(alpha=0.3, which="both")
+        costs = [point["step_ms"] for point in found if point["sweep"] == name]
+        axis.set_ylim(min(costs) / 1.6, max(costs) * 1.6)
+        axis.set_xticks(sorted(set(sizes)), [_short(size) for size in sorted(set(sizes))])
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
         if len(SWEEPS[name].lines) > 1:
             axis.legend(frameon=False)
