@@ -18,7 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
+DATA = ROOT / "data"
 RESULTS = ROOT / "bench" / "results.jsonl"
+HELDOUT_USERS = {"tiny": 300, "ml-1m": 600, "ml-20m": 10_000, "netflix": 40_000, "msd": 50_000}
+"""Users of validation, and again of test, by shape."""
 console = Console()
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "polars", "torch", "pandas")
@@ -51,16 +54,38 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
 
 def peak_rss_mb() -> float:
     """The largest resident memory of this process so far, in MB (10^6 bytes)."""
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def run_process(command: list[str]) -> float:
+    """Run a command to its end, without its output, and return its largest resident memory in MB (10^6 bytes).
+
+    Raises:
+      CalledProcessError: if it fails.
+    """
+    launcher = [sys.executable, "-S", "-c", _LAUNCHER, *command]
+    return _megabytes(int(subprocess.run(launcher, check=True, stdout=subprocess.PIPE).stdout))
+
+
+# A new process counts the memory of the one that started it as its own; this one is small.
+_LAUNCHER = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
+def _megabytes(largest: int) -> float:
     return largest * (1.0 if sys.platform == "darwin" else 1024.0) / 1e6
 
 
-def synthetic_dataset(shape: str, *, heldout_users: int) -> Path:
+def synthetic_dataset(shape: str) -> Path:
     """The folder of a generated data set of a shape, prepared in a process of its own where it is not there yet."""
-    folder = ROOT / "data" / f"bench-{shape}"
+    folder = DATA / f"bench-{shape}"
     if not (folder / "manifest.json").is_file():
-        console.print(f"preparing {folder.relative_to(ROOT)}", highlight=False)
-        flags = ["--shape", shape, "--seed", "0", "--heldout-users", str(heldout_users), "--out", str(folder)]
+        console.print(f"preparing {folder}", highlight=False)
+        flags = ["--shape", shape, "--seed", "0", "--heldout-users", str(HELDOUT_USERS[shape]), "--out", str(folder)]
         command = [sys.executable, str(ROOT / "bin" / "prepare.py"), "generate", *flags]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder
@@ -118,5 +143,5 @@ def finish(benchmark: str, settings: Mapping[str, Any], result: Mapping[str, Any
     }
     with RESULTS.open("a") as file:
         file.write(json.dumps(record) + "\n")
-    console.print(f"appended to {RESULTS.relative_to(ROOT)}", highlight=False)
+    console.print(f"appended to {RESULTS}", highlight=False, soft_wrap=True)
     print(json.dumps(dict(result)))

@@ -16,6 +16,8 @@ from piavae_jax import cli
 EXIT_LOST_PROCESS = 75
 """Status where another process of the job is gone: EX_TEMPFAIL, try again."""
 
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM)
+
 
 def run_watched(work: Callable[[], None]) -> NoReturn:
     """Do `work` in a child process and end with its status; call this before JAX is loaded.
@@ -23,14 +25,17 @@ def run_watched(work: Callable[[], None]) -> NoReturn:
     Status 75, and one line, where another process of the job is gone; 128 + N where signal N ended the child.
     """
     leash, hold = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # none may arrive before it is known whom to pass it to
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
         os.close(hold)
         threading.Thread(target=_end_with_parent, args=(leash,), daemon=True).start()
         _work(work)
     os.close(leash)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     sys.exit(_report(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import polars as pl
 
-from piavae_jax.data.events import Events
+from piavae_jax.data.events import Events, present, renumber
 from piavae_jax.data.interactions import Interactions
 from piavae_jax.data.manifest import RawCounts
 from piavae_jax.errors import UserError
@@ -130,8 +130,8 @@ def _take(table: pl.DataFrame, column: str, positive: pl.Series | None) -> pl.Se
 def _encode(column: pl.Series) -> tuple[pl.Series, np.ndarray]:
     """Distinct ids in ascending order, and int32 codes that index them."""
     if column.dtype.is_integer():
-        ids = column.unique().sort()
-        return ids.cast(pl.Int64), np.searchsorted(ids.to_numpy(), column.to_numpy()).astype(np.int32)
+        ids, codes = _encode_integers(column.cast(pl.Int64).to_numpy())
+        return pl.Series(ids), codes
     distinct = column.unique()
     names = distinct.cast(pl.String)
     by_name = names.arg_sort()
@@ -141,8 +141,20 @@ def _encode(column: pl.Series) -> tuple[pl.Series, np.ndarray]:
     return names.gather(by_name), code_of[column.to_physical().to_numpy()]
 
 
+def _encode_integers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    first, span = int(values.min()), int(values.max()) - int(values.min()) + 1
+    if span > len(values):
+        ids = pl.Series(values).unique().sort().to_numpy()
+        return ids, np.searchsorted(ids, values).astype(np.int32)
+    offsets = values - first  # ids are mostly dense, and looking them up is many times faster than searching
+    ids = present(offsets)
+    return ids + first, renumber(ids, size=span)[offsets]
+
+
 def _distinct(events: Events) -> Events:
     pairs = events.users.astype(np.int64) * len(events.item_ids) + events.items
+    if np.all(pairs[1:] > pairs[:-1]):  # as in the MovieLens files
+        return events.select(np.ones(len(events), bool), reason="duplicates")
     ordered = np.sort(pairs)  # three times faster than hashing, and repeats are rare
     if np.any(ordered[1:] == ordered[:-1]):
         first = pl.Series(pairs).is_first_distinct().to_numpy()

@@ -92,8 +92,10 @@ def first_appearance(codes: np.ndarray) -> np.ndarray:
 
 
 def present(codes: np.ndarray) -> np.ndarray:
-    """Distinct codes, ascending; codes are small integers, so that counting is faster than sorting."""
-    return np.flatnonzero(np.bincount(codes))
+    """Distinct codes, ascending; codes are small integers, so that marking them is faster than sorting."""
+    marks = np.zeros(codes.max(initial=-1) + 1, bool)
+    marks[codes] = True
+    return np.flatnonzero(marks)
 
 
 def renumber(codes: np.ndarray, *, size: int) -> np.ndarray:

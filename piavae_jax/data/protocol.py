@@ -121,12 +121,15 @@ class StrongGeneralization:
         )
 
     def _draw_targets(self, lengths: np.ndarray) -> np.ndarray:
-        """bool[sum(lengths)], True for targets; one draw a user, in the published order and by the published call."""
+        """bool[sum(lengths)], True for targets; one draw a user, in the published order.
+
+        The published call is `choice(n, size, replace=False)`, which is the start of a permutation and slower.
+        """
         generator = np.random.RandomState(self.seed)
         target = np.zeros(int(lengths.sum()), bool)
         starts = np.cumsum(lengths) - lengths
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
             if length >= self.min_events_to_split:
                 size = int(self.test_fraction * length)
-                target[start + generator.choice(length, size=size, replace=False)] = True
+                target[start + generator.permutation(length)[:size]] = True
         return target

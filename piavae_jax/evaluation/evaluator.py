@@ -197,12 +197,14 @@ def _rank_batch(scores: jax.Array, shown: SparseBatch, held_out: SparseBatch, pl
         raise ValueError(
             f"scores must have the shape [B, I] = {expected}, got {scores.shape}: check the item vocabulary"
         )
-    # A maximum propagates NaN, and costs a twentieth of the ranking.
-    valid = jnp.max(scores, axis=-1) < jnp.inf
+    if items_are_split:
+        eligible = exclude_seen_or_padding(scores, shown, num_items=plan.num_items, item_axis=ITEM_AXIS)
+    else:
+        eligible = exclude_seen(scores, shown)
+    # A maximum propagates NaN. That of the scores before the exclusion would keep it from being done in place.
+    valid = jnp.max(eligible, axis=-1) < jnp.inf
     if not items_are_split:
-        ranked = top_k(exclude_seen(scores, shown), plan.k)
-        return _Ranking(find_hits(ranked.items, held_out), valid)
-    eligible = exclude_seen_or_padding(scores, shown, num_items=plan.num_items, item_axis=ITEM_AXIS)
+        return _Ranking(find_hits(top_k(eligible, plan.k).items, held_out), valid)
     ranked = top_k_over_shards(eligible, plan.k, num_items=plan.num_items, item_axis=ITEM_AXIS)
     valid_everywhere = jax.lax.pmin(valid.astype(jnp.int32), ITEM_AXIS) == 1
     return _Ranking(find_hits(ranked.items, held_out), valid_everywhere)

@@ -12,7 +12,7 @@ from piavae_jax.types import SparseBatch
 
 
 def exclude_seen_or_padding(scores: jax.Array, batch: SparseBatch, *, num_items: int, item_axis: str) -> jax.Array:
-    """Set the scores of items in their user's row, and of those that only pad the last shards, to -inf.
+    """Lower the scores of items in their user's row, and of those that only pad the last shards, to -inf.
 
     Args:
       scores: float[B, L], this device's shard.
@@ -25,7 +25,7 @@ def exclude_seen_or_padding(scores: jax.Array, batch: SparseBatch, *, num_items:
     """
     size = scores.shape[1]
     own = item_parallel.own_items(batch.items, size, item_axis)
-    unseen = scores.at[batch.rows, jnp.where(own.here, own.positions, size)].set(-jnp.inf, mode="drop")
+    unseen = scores.at[batch.rows, jnp.where(own.here, own.positions, size)].add(-jnp.inf, mode="drop")
     padding = item_parallel.mask_padding(jnp.zeros(size, scores.dtype), num_items, item_axis)
     return unseen + padding[None, :]
 
