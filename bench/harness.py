@@ -129,7 +129,7 @@ def table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> 
 
 
 def _whole(value: Any) -> str:
-    return f"{value:,.0f}" if isinstance(value, float) else str(value)
+    return f"{value:,.0f}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def finish(benchmark: str, settings: Mapping[str, Any], result: Mapping[str, Any]) -> None:

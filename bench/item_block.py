@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import harness
 import jax
 import jax.numpy as jnp
-from train import HELDOUT_USERS, make_config
+from train import make_config
 
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.batches import epoch_order, order_capacity
@@ -69,7 +69,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Parse the flags, measure, show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=tuple(HELDOUT_USERS), default="ml-20m")
+    parser.add_argument("--shape", choices=tuple(harness.HELDOUT_USERS), default="ml-20m")
     parser.add_argument("--blocks", type=int, nargs="+", default=[2048, 5027])
     parser.add_argument("--pia", action="store_true")
     parser.add_argument("--batch-size", type=int, default=500)

@@ -26,8 +26,6 @@ from piavae_jax.data.prepared import PreparedDataset, load_prepared
 from piavae_jax.training.session import build_session
 from piavae_jax.training.state import init_state
 
-HELDOUT_USERS = {"ml-1m": 600, "ml-20m": 10_000, "netflix": 40_000, "msd": 50_000}
-
 
 class Trainer(NamedTuple):
     """A compiled chunk of our steps; each call goes on from the state of the last."""
@@ -41,7 +39,7 @@ class Trainer(NamedTuple):
 def make_config(arguments: argparse.Namespace, *, pia: bool) -> ExperimentConfig:
     """The paper's settings at the batch size asked for."""
     config = ExperimentConfig(name="bench")
-    config.data.path = str(harness.synthetic_dataset(arguments.shape, heldout_users=HELDOUT_USERS[arguments.shape]))
+    config.data.path = str(harness.synthetic_dataset(arguments.shape))
     config.pia.enabled = pia
     config.training.batch_size = arguments.batch_size
     return validate(config)
@@ -154,7 +152,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Parse the flags, measure, show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=tuple(HELDOUT_USERS), default="ml-20m")
+    parser.add_argument("--shape", choices=tuple(harness.HELDOUT_USERS), default="ml-20m")
     parser.add_argument("--model", choices=("multvae",), default="multvae")
     parser.add_argument("--pia", action="store_true", help="the headline is Multi-VAE + PIA")
     parser.add_argument("--batch-size", type=int, default=500)
