@@ -167,10 +167,10 @@ def _rank_batch(scores: jax.Array, shown: SparseBatch, held_out: SparseBatch, pl
         raise ValueError(
             f"scores must have the shape [B, I] = {expected}, got {scores.shape}: check the item vocabulary"
         )
-    ranked = top_k(exclude_seen(scores, shown), plan.k)
-    # A maximum propagates NaN, and costs a twentieth of the ranking.
+    scores = exclude_seen(scores, shown)
+    # A maximum propagates NaN. That of the scores before the exclusion would keep it from being done in place.
     valid = jnp.max(scores, axis=-1) < jnp.inf
-    return _Ranking(find_hits(ranked.items, held_out), valid)
+    return _Ranking(find_hits(top_k(scores, plan.k).items, held_out), valid)
 
 
 @partial(jax.jit, static_argnames="metrics")

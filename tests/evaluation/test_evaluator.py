@@ -90,6 +90,16 @@ def test_devices_change_nothing(held_out, devices, batch_size):
     assert_equal_values(split.evaluate(fold_in, params), expected)
 
 
+def test_a_long_catalogue_on_several_devices():
+    num_items, labels = 900, ("ndcg@10", "recall@5")
+    held_out = random_held_out(np.random.default_rng(2), 21, num_items, density=0.05)
+    table = np.random.default_rng(3).integers(0, 40, (21, num_items)).astype(np.float32)
+    tested = evaluator(held_out, num_items=num_items, metrics=labels, mesh=mesh_of(4))
+    result = tested.evaluate(look_up, {"table": jnp.asarray(table)})
+    for label in labels:
+        np.testing.assert_allclose(result[label], user_values(table, held_out, label), atol=1e-6, err_msg=label)
+
+
 def test_more_devices_than_users():
     held_out = HeldOut(np.array([5], np.int32), csr_of([[1] + [0] * (I - 1)]), csr_of([[0, 1] + [0] * (I - 2)]))
     result = evaluator(held_out, mesh=mesh_of(4)).evaluate(look_up, {"table": -jnp.arange(I, dtype=jnp.float32)[None]})

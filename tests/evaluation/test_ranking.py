@@ -31,6 +31,12 @@ def test_padding_excludes_nothing():
     np.testing.assert_array_equal(exclude_seen(scores, batch_of([], [], [], slots=9)), scores)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_seen_item_does_not_hide_that_its_score_is_no_number(bad):
+    result = exclude_seen(jnp.asarray([[1.0, bad, -np.inf]]), batch_of([1, 2]))
+    np.testing.assert_array_equal(result, [[1.0, np.nan, -np.inf]])
+
+
 def test_exclude_seen_checks_shapes():
     with pytest.raises(AssertionError):
         exclude_seen(jnp.ones((3, 2)), batch_of([0], [1]))
@@ -60,6 +66,38 @@ def test_ranking_agrees_with_a_full_sort(seed):
     for row, expected in enumerate(ranked_list(scores[row], seen[row]) for row in range(7)):
         np.testing.assert_array_equal(ranked[row, : len(expected)], expected)
         assert (np.asarray(ranked[row, len(expected) :]) == NO_ITEM).all()
+
+
+SCORES = {
+    "distinct": lambda rng, shape: rng.normal(size=shape),
+    "tied": lambda rng, shape: rng.integers(-3, 4, shape),
+    "equal": lambda rng, shape: np.ones(shape),
+    "mostly excluded": lambda rng, shape: np.where(rng.random(shape) < 0.99, -np.inf, rng.normal(size=shape)),
+    "ascending": lambda rng, shape: np.broadcast_to(np.arange(shape[1]), shape),
+}
+
+
+@pytest.mark.parametrize("kind", SCORES)
+@pytest.mark.parametrize(("num_items", "k"), [(16, 1), (1_000, 1), (997, 7), (1_003, 62), (640, 40)])
+def test_long_rows_are_ranked_as_by_a_full_sort(kind, num_items, k):
+    scores = SCORES[kind](np.random.default_rng(k), (6, num_items)).astype(np.float32)
+    ranked = jax.jit(top_k, static_argnums=1)(scores, k)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(scores, order, axis=1)
+    np.testing.assert_array_equal(ranked.scores, best)
+    np.testing.assert_array_equal(ranked.items, np.where(best > -np.inf, order, NO_ITEM))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_other_types_are_ranked_too(dtype):
+    scores = jnp.asarray(np.random.default_rng(0).integers(0, 50, (3, 400)), dtype)
+    order = np.argsort(-np.asarray(scores, np.float32), axis=1, kind="stable")[:, :5]
+    np.testing.assert_array_equal(top_k(scores, 5).items, order)
+
+
+def test_the_best_of_long_rows_can_be_found_on_a_gpu():
+    lowered = jax.jit(top_k, static_argnums=1).trace(jnp.zeros((8, 5_000)), 20).lower(lowering_platforms=("cuda",))
+    assert "top_k" in lowered.as_text()
 
 
 def test_find_hits_by_hand():
