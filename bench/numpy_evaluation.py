@@ -4,16 +4,13 @@ Dense rows, a dense product for each layer, and metrics that each rank for thems
 on the same scores.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from piavae_jax.data.csr import CSR
-
-ScoreFn: TypeAlias = Callable[[slice], np.ndarray]
-"""`score(users) -> float32[B, I]`, for a run of users."""
 
 
 def to_matrix(rows: CSR, num_items: int) -> sparse.csr_matrix:
@@ -22,12 +19,11 @@ def to_matrix(rows: CSR, num_items: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((values, np.asarray(rows.indices), np.asarray(rows.indptr)), (rows.num_rows, num_items))
 
 
-def multvae(params: Mapping[str, Any], rows: sparse.csr_matrix) -> np.ndarray:
+def multvae(params: Mapping[str, Any], shown: np.ndarray) -> np.ndarray:
     """float32[B, I], the forward pass of Multi-VAE with one hidden layer a side, from the parameters of ours."""
     encoder, decoder = params["encoder"], params["decoder"]
-    dense = rows.toarray()
-    dense /= np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), 1e-6)
-    hidden = np.tanh(_affine(dense, encoder["InputLayer_0"]))
+    normalized = shown / np.maximum(np.linalg.norm(shown, axis=1, keepdims=True), 1e-6)
+    hidden = np.tanh(_affine(normalized, encoder["InputLayer_0"]))
     mean, _ = np.split(_affine(hidden, encoder["Linear_0"]), 2, axis=1)
     return _affine(np.tanh(_affine(mean, decoder["Linear_0"])), decoder["Linear_1"])
 
@@ -39,16 +35,26 @@ def _affine(inputs: np.ndarray, layer: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def evaluate(
-    score: ScoreFn, shown: sparse.csr_matrix, held_out: sparse.csr_matrix, *, batch_size: int
+    params: Mapping[str, Any], shown: sparse.csr_matrix, held_out: sparse.csr_matrix, *, batch_size: int
 ) -> dict[str, np.ndarray]:
     """float64[V] for each metric; NaN for a user without held-out items."""
-    starts = range(0, shown.shape[0], batch_size)
+    parts = []
+    for start in range(0, shown.shape[0], batch_size):
+        dense = shown[start : start + batch_size].toarray()
+        parts.append(rank(multvae(params, dense), dense, held_out[start : start + batch_size]))
+    return _join(parts)
+
+
+def rank_all(
+    scores: np.ndarray, shown: np.ndarray, held_out: sparse.csr_matrix, *, batch_size: int
+) -> dict[str, np.ndarray]:
+    """The same from given scores, float32[V, I], and dense rows."""
+    starts = range(0, len(scores), batch_size)
     batches = [slice(start, start + batch_size) for start in starts]
-    parts = [rank(score(batch), shown[batch], held_out[batch]) for batch in batches]
-    return {label: np.concatenate([part[label] for part in parts]) for label in parts[0]}
+    return _join([rank(scores[batch], shown[batch], held_out[batch]) for batch in batches])
 
 
-def rank(scores: np.ndarray, shown: sparse.csr_matrix, held_out: sparse.csr_matrix) -> dict[str, np.ndarray]:
+def rank(scores: np.ndarray, shown: np.ndarray, held_out: sparse.csr_matrix) -> dict[str, np.ndarray]:
     """The metrics of one batch; the scores of seen items are overwritten."""
     scores[shown.nonzero()] = -np.inf
     return {
@@ -56,6 +62,10 @@ def rank(scores: np.ndarray, shown: sparse.csr_matrix, held_out: sparse.csr_matr
         "recall@20": recall(scores, held_out, 20),
         "recall@50": recall(scores, held_out, 50),
     }
+
+
+def _join(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {label: np.concatenate([part[label] for part in parts]) for label in parts[0]}
 
 
 def ndcg(scores: np.ndarray, held_out: sparse.csr_matrix, k: int) -> np.ndarray:
