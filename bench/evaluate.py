@@ -6,7 +6,8 @@ Ours is the `Evaluator` on a Multi-VAE with random weights, whose output bias is
 hits: seen items excluded, all others ranked to top-100, nDCG@100, Recall@20 and Recall@50. The reference
 (`numpy_evaluation.py`) does the same on dense rows. "Ranking" gives both the same scores and leaves the forward pass
 out; on these, every user's values must agree to 1e-6. The floor is the matrix products of the forward pass, and
-nothing else. All take turns in one process; ratios are medians over rounds.
+nothing else. All take turns in one process; ratios are medians over rounds. An `OPENBLAS_CORETYPE` in the environment
+may slow the reference down: unset it.
 """
 
 import argparse

@@ -33,7 +33,7 @@ def clean(interactions: Interactions, *, min_rating: float | None = None, timest
     table = _collect(interactions, schema, timestamps=timestamps)
     _check_values(table, interactions.source)
     positive = _positive(table, min_rating)
-    raw = RawCounts(users=table["user"].n_unique(), items=table["item"].n_unique(), rows=table.height)
+    raw = RawCounts(_count_distinct(table["user"]), _count_distinct(table["item"]), rows=table.height)
     users = _take(table, "user", positive)
     items = _take(table, "item", positive)
     if users.is_empty():
@@ -130,8 +130,8 @@ def _take(table: pl.DataFrame, column: str, positive: pl.Series | None) -> pl.Se
 def _encode(column: pl.Series) -> tuple[pl.Series, np.ndarray]:
     """Distinct ids in ascending order, and int32 codes that index them."""
     if column.dtype.is_integer():
-        ids, codes = _encode_integers(column.cast(pl.Int64).to_numpy())
-        return pl.Series(ids), codes
+        ids, codes = _encode_integers(column.to_numpy())
+        return pl.Series(ids).cast(pl.Int64), codes
     distinct = column.unique()
     names = distinct.cast(pl.String)
     by_name = names.arg_sort()
@@ -142,17 +142,28 @@ def _encode(column: pl.Series) -> tuple[pl.Series, np.ndarray]:
 
 
 def _encode_integers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    first, span = int(values.min()), int(values.max()) - int(values.min()) + 1
-    if span > len(values):
+    if not _is_dense(values):
         ids = pl.Series(values).unique().sort().to_numpy()
         return ids, np.searchsorted(ids, values).astype(np.int32)
-    offsets = values - first  # ids are mostly dense, and looking them up is many times faster than searching
-    ids = present(offsets)
-    return ids + first, renumber(ids, size=span)[offsets]
+    ids = present(values)
+    return ids, renumber(ids, size=int(ids[-1]) + 1)[values]
+
+
+def _count_distinct(column: pl.Series) -> int:
+    if column.dtype.is_integer() and _is_dense(values := column.to_numpy()):
+        return len(present(values))
+    return column.n_unique()
+
+
+def _is_dense(values: np.ndarray) -> bool:
+    """Whether a table of all ids up to the largest is small; looking up is then many times faster than searching."""
+    return values.min() >= 0 and values.max() < len(values)
 
 
 def _distinct(events: Events) -> Events:
-    pairs = events.users.astype(np.int64) * len(events.item_ids) + events.items
+    pairs = events.users.astype(np.int64)
+    pairs *= len(events.item_ids)
+    pairs += events.items
     if np.all(pairs[1:] > pairs[:-1]):  # as in the MovieLens files
         return events.select(np.ones(len(events), bool), reason="duplicates")
     ordered = np.sort(pairs)  # three times faster than hashing, and repeats are rare

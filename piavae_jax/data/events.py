@@ -93,7 +93,7 @@ def first_appearance(codes: np.ndarray) -> np.ndarray:
 
 def present(codes: np.ndarray) -> np.ndarray:
     """Distinct codes, ascending; codes are small integers, so that marking them is faster than sorting."""
-    marks = np.zeros(codes.max(initial=-1) + 1, bool)
+    marks = np.zeros(int(codes.max(initial=0)) + 1, bool)
     marks[codes] = True
     return np.flatnonzero(marks)
 

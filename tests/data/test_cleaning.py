@@ -57,6 +57,21 @@ def test_ids_are_coded_in_ascending_order_whatever_their_type(dtype):
     assert _pairs(events) == list(zip(raw if dtype.is_integer() else map(str, raw), [1, 2, 3, 4], strict=True))
 
 
+@pytest.mark.parametrize("dtype", [pl.UInt8, pl.UInt64, pl.Int8, pl.Int64])
+@pytest.mark.parametrize("raw", [[2, 0, 3, 2, 0], [90, 0, 100, 90, 0]])
+def test_dense_and_scattered_integers_are_coded_alike(dtype, raw):
+    frame = pl.LazyFrame({"user": raw, "item": [1, 2, 3, 4, 5]}, schema_overrides={"user": dtype})
+    events = clean(Interactions(frame, source="log"))
+    assert events.user_ids.to_list() == sorted(set(raw))
+    assert (events.user_ids.dtype, events.users.dtype) == (pl.Int64, np.int32)
+    assert events.users.tolist() == [1, 0, 2, 1, 0]
+    assert (events.raw.users, events.raw.items) == (3, 5)
+
+
+def test_negative_ids():
+    assert clean(_log(user=[-1, 0, 2, -1], item=[1, 2, 3, 4])).users.tolist() == [0, 1, 2, 0]
+
+
 def test_string_ids_sort_as_python_sorts_them():
     names = ["é", "z", "Z", "zz", "10", "9", "𝄞", "ﬀ"]
     assert clean(_log(user=names, item=[1] * len(names))).user_ids.to_list() == sorted(names)

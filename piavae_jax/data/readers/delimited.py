@@ -35,11 +35,11 @@ def line_blocks(stream: IO[bytes], size: int | None = None) -> Iterator[bytes]:
     """Blocks of about `size` bytes (by default `BLOCK_BYTES`) that each end with a line feed."""
     rest = b""
     while piece := stream.read(size or BLOCK_BYTES):
-        block = rest + piece
-        end = block.rfind(b"\n") + 1
-        rest = block[end:]
+        end = piece.rfind(b"\n") + 1
         if end:
-            yield block[:end]
+            yield b"".join((rest, memoryview(piece)[:end]))
+            rest = b""
+        rest += piece[end:]
     if rest:
         yield rest + b"\n"
 
