@@ -4,13 +4,14 @@
 
 Ours is the train step of `bin/train.py` on generated data of that shape, in chunks that run on the device. The
 reference is a plain PyTorch Multi-VAE on dense rows (`torch_multvae.py`); the floor is the decoder's three matrix
-products and an Adam update of all parameters, and nothing else. All take turns in one process; ratios are medians over
-rounds.
+products and an Adam update of all parameters, and nothing else. Steps whose batches are streamed from disk run as well.
+All take turns in one process; ratios are medians over rounds.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import harness
@@ -23,8 +24,7 @@ import scipy.sparse
 from piavae_jax.config import ExperimentConfig, validate
 from piavae_jax.data.batches import epoch_order, order_capacity, pad_to_shards
 from piavae_jax.data.prepared import PreparedDataset, load_prepared
-from piavae_jax.training.session import build_session
-from piavae_jax.training.state import init_state
+from piavae_jax.training.session import build_session, start_state
 
 
 class Trainer(NamedTuple):
@@ -36,11 +36,12 @@ class Trainer(NamedTuple):
     """The users of each batch, without padding."""
 
 
-def make_config(arguments: argparse.Namespace, *, pia: bool) -> ExperimentConfig:
+def make_config(arguments: argparse.Namespace, *, pia: bool, interactions: str = "device") -> ExperimentConfig:
     """The paper's settings at the batch size asked for."""
     config = ExperimentConfig(name="bench")
     config.data.path = str(harness.synthetic_dataset(arguments.shape))
     config.pia.enabled = pia
+    config.training.interactions = interactions
     config.training.batch_size = arguments.batch_size
     return validate(config)
 
@@ -51,16 +52,20 @@ def make_trainer(config: ExperimentConfig, dataset: PreparedDataset, steps: int)
     lengths, capacity = session.lengths, session.capacity
     order = epoch_order(lengths, batch_size=session.batch_size, capacity=capacity, key=jax.random.key(0))[:steps]
     slots = order_capacity(lengths, order, capacity=capacity, shards=session.shards)
-    chunk = jnp.asarray(pad_to_shards(order, session.shards))
-    state = session.replicate(init_state(session.model, config))
+    chunks = np.array_split(pad_to_shards(order, session.shards), 2)  # where streamed, one is read while the other runs
+    state = start_state(session, config)
+    with closing(session.feed(chunks[:1], slots)) as feed:
+        first = next(feed)
     started = time.perf_counter()
-    session.run_steps.lower(state, session.rows, chunk, slots).compile()
+    session.run_steps.lower(state, session.rows, first, slots).compile()
     compile_s = time.perf_counter() - started
 
     def run() -> None:
         nonlocal state
-        state, sums = session.run_steps(state, session.rows, chunk, slots)
-        jax.block_until_ready(sums)
+        with closing(session.feed(chunks, slots)) as feed:
+            for chunk in feed:
+                state, sums = session.run_steps(state, session.rows, chunk, slots)
+                jax.block_until_ready(sums)
 
     return Trainer(run, compile_s, [users[users >= 0] for users in order])
 
@@ -123,8 +128,10 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
     ours.run()
     peak_rss_mb = harness.peak_rss_mb()
     other = make_trainer(make_config(arguments, pia=not arguments.pia), dataset, arguments.steps)
+    streamed = make_trainer(make_config(arguments, pia=arguments.pia, interactions="stream"), dataset, arguments.steps)
     systems: dict[str, Callable[[], Any]] = {
         "ours": ours.run,
+        "streamed": streamed.run,
         "other": other.run,
         "floor": make_floor(config, dataset.num_items, arguments.steps),
     }
@@ -143,6 +150,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         "ratio_torch": harness.ratio(seconds["torch"], seconds["ours"]) if "torch" in seconds else None,
         "ratio_floor": harness.ratio(seconds["ours"], seconds["floor"]),
         "pia_overhead": harness.ratio(seconds[with_pia], seconds[without]) - 1.0,
+        "stream_overhead": harness.ratio(seconds["streamed"], seconds["ours"]) - 1.0,
         "peak_rss_mb": peak_rss_mb,
         "compile_s": ours.compile_s,
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
