@@ -236,12 +236,51 @@ def anchor_loss(posterior: Posterior, anchors: jax.Array, batch: Batch, *, item_
     return at_mean + jnp.where(sparse.row_lengths(batch) > 0, variance, 0.0)
 
 
+def consistency_loss(first: Posterior, second: Posterior) -> jax.Array:
+    """How far two views' posteriors of the same users lie apart: the squared 2-Wasserstein distance of the Gaussians.
+
+    `||mu_1 - mu_2||^2 + ||sigma_1 - sigma_2||^2`: in the units of the anchor loss, and finite however small a variance.
+
+    Args:
+      first: q(z | x_h) of one masked view, `[B, D]`.
+      second: of the other, `[B, D]`.
+
+    Returns:
+      float32[B]; zero where both are equal. Gradients flow to both.
+    """
+    chex.assert_rank([*first, *second], 2)
+    chex.assert_equal_shape([*first, *second])
+    between_sigmas = jnp.exp(0.5 * first.logvar) - jnp.exp(0.5 * second.logvar)
+    return jnp.sum(jnp.square(first.mean - second.mean) + jnp.square(between_sigmas), axis=-1)
+
+
+def symmetric_kl_loss(first: Posterior, second: Posterior) -> jax.Array:
+    """How far two views' posteriors of the same users lie apart: the mean of KL(1 || 2) and KL(2 || 1), in nats.
+
+    Unlike `consistency_loss` it weighs a distance by how sure the posteriors are.
+
+    Args:
+      first: q(z | x_h) of one masked view, `[B, D]`.
+      second: of the other, `[B, D]`.
+
+    Returns:
+      float32[B]; zero where both are equal. Gradients flow to both.
+    """
+    chex.assert_rank([*first, *second], 2)
+    chex.assert_equal_shape([*first, *second])
+    # (v1/v2 + v2/v1 - 2) / 4, free of cancellation where the variances are nearly equal.
+    between_variances = jnp.square(jnp.sinh(0.5 * (first.logvar - second.logvar)))
+    precision = jnp.exp(-first.logvar) + jnp.exp(-second.logvar)
+    return jnp.sum(between_variances + 0.25 * jnp.square(first.mean - second.mean) * precision, axis=-1)
+
+
 def elbo(
     posterior: Posterior,
     logits: jax.Array | FactoredLogits,
     batch: Batch,
     *,
     beta: float | jax.Array,
+    kl: jax.Array | None = None,
     likelihood: Likelihood = multinomial_nll,
     item_axis: str | None = None,
 ) -> tuple[jax.Array, ElboTerms]:
@@ -252,13 +291,17 @@ def elbo(
       logits: float32[B, I], decoded from a sample of the posterior, or what else the likelihood takes.
       batch: the full, unmasked rows of B users, sparse or dense.
       beta: weight of the KL term, a scalar or `[B]`.
+      kl: float32[B], the divergence from a prior of another kind, such as `priors.sampled_kl`; by default the closed
+        form for N(0, I).
       likelihood: `multinomial_nll`, or `functools.partial(blocked_multinomial_nll, block=2048)`.
       item_axis: the mesh axis that items are split over, if any.
 
     Returns:
       The loss, float32[B], and its unweighted terms.
     """
-    terms = ElboTerms(likelihood(logits, batch, item_axis=item_axis), priors.gaussian_kl(posterior))
+    kl = priors.gaussian_kl(posterior) if kl is None else kl
+    terms = ElboTerms(likelihood(logits, batch, item_axis=item_axis), kl)
+    chex.assert_equal_shape(terms)
     return terms.nll + beta * terms.kl, terms
 
 
@@ -270,6 +313,7 @@ def pia_elbo(
     beta: float | jax.Array,
     anchors: jax.Array,
     anchor_weight: float | jax.Array,
+    kl: jax.Array | None = None,
     z: jax.Array | None = None,
     likelihood: Likelihood = multinomial_nll,
     item_axis: str | None = None,
@@ -283,6 +327,8 @@ def pia_elbo(
       beta: weight of the KL term, a scalar or `[B]`.
       anchors: learnable item anchors, float32[I, D]; used in training only.
       anchor_weight: lambda_A, a scalar.
+      kl: float32[B], the divergence from a prior of another kind, such as `priors.sampled_kl`; by default the closed
+        form for N(0, I).
       z: float32[B, D], the sample that was decoded: the anchor term is then Eq. 9 at this sample. Without it the
         closed form, Eq. 10.
       likelihood: `multinomial_nll`, or `functools.partial(blocked_multinomial_nll, block=2048)`.
@@ -291,7 +337,9 @@ def pia_elbo(
     Returns:
       The loss, float32[B], and its unweighted terms.
     """
-    negative_elbo, (nll, kl) = elbo(posterior, logits, batch, beta=beta, likelihood=likelihood, item_axis=item_axis)
+    negative_elbo, (nll, kl) = elbo(
+        posterior, logits, batch, beta=beta, kl=kl, likelihood=likelihood, item_axis=item_axis
+    )
     if z is None:
         anchor = anchor_loss(posterior, anchors, batch, item_axis=item_axis)
     else:

@@ -37,6 +37,11 @@ def interaction_uniforms(batch: Batch, *, key: jax.Array) -> jax.Array:
     return jax.vmap(jax.vmap(draw, in_axes=(None, 0)), in_axes=(0, None))(keys, items)
 
 
+def user_uniforms(users: jax.Array, *, key: jax.Array) -> jax.Array:
+    """Draw one uniform number in [0, 1), float32[B], for each of `users: int32[B]`; the key is consumed here."""
+    return jax.vmap(jax.random.uniform)(_user_keys(key, users))
+
+
 def user_normals(users: jax.Array, dim: int, *, key: jax.Array) -> jax.Array:
     """Draw standard normal noise float32[B, dim] for `users: int32[B]`; the key is consumed here."""
     return jax.vmap(lambda row_key: jax.random.normal(row_key, (dim,)))(_user_keys(key, users))

@@ -34,6 +34,36 @@ def linear_to_cap(*, cap: float, total_steps: int) -> optax.Schedule:
     return schedule
 
 
+def cyclical(*, cap: float, period: int, ramp: float = 0.5) -> optax.Schedule:
+    """Cyclical KL annealing of Fu et al. (2019, https://arxiv.org/abs/1903.10145).
+
+    In each period beta climbs linearly from 0 to the cap over the first `ramp` share, then stays there.
+
+    Args:
+      cap: the largest beta, >= 0.
+      period: updates in a cycle, >= 2.
+      ramp: share of the period that the climb takes, in (0, 1].
+
+    Returns:
+      A function of the update count, int32[], that gives float32[].
+
+    Raises:
+      UserError: an argument is out of range.
+    """
+    if not (cap >= 0 and math.isfinite(cap)):
+        raise UserError(f"the cap of beta must be a finite number >= 0, got {cap}; 0 switches the KL term off")
+    if period < 2:
+        raise UserError(f"period must be at least 2 updates, got {period}; in one of 1 beta would never leave 0")
+    if not 0 < ramp <= 1:
+        raise UserError(f"ramp must be in (0, 1], got {ramp}; 0.5 climbs for half of each period")
+
+    def schedule(count: Any) -> jax.Array:
+        since_start = jnp.asarray(count, jnp.int32) % period
+        return jnp.float32(cap) * jnp.minimum(since_start.astype(jnp.float32) / jnp.float32(ramp * period), 1.0)
+
+    return schedule
+
+
 class AdaptiveWeightState(NamedTuple):
     """State of `adaptive_weight`."""
 

@@ -16,6 +16,12 @@ def kl(mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
     return 0.5 * (np.exp(logvar) + mean**2 - 1 - logvar).sum(axis=1)
 
 
+def kl_between(mean: np.ndarray, logvar: np.ndarray, other_mean: np.ndarray, other_logvar: np.ndarray) -> np.ndarray:
+    """KL(N(mean, e^logvar) || N(other_mean, e^other_logvar)) of diagonal Gaussians."""
+    ratio = np.exp(logvar - other_logvar)
+    return 0.5 * (ratio + (mean - other_mean) ** 2 / np.exp(other_logvar) - 1 + other_logvar - logvar).sum(axis=1)
+
+
 def anchor_at(z: np.ndarray, anchors: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Eq. 9 at one z a user."""
     values = []

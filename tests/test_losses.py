@@ -4,10 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import objective_oracle as oracle
 import pytest
+import scipy.linalg
 from batch_factory import dense_rows, sparse_batch
 from jax.test_util import check_grads
 
-from piavae_jax import losses, sampling
+from piavae_jax import losses, priors, sampling
 from piavae_jax.types import Posterior, SparseBatch
 
 B, I, D = 5, 17, 4
@@ -202,3 +203,71 @@ def test_no_sparse_loss_builds_a_dense_row_but_the_logits():
     assert isinstance(batch, SparseBatch)
     text = jax.jit(losses.anchor_loss).lower(POSTERIOR, jnp.asarray(VALUES["anchors"]), batch).as_text()
     assert f"tensor<{B}x{I}x" not in text
+
+
+def test_a_divergence_from_another_prior_takes_the_place_of_the_closed_form():
+    batch, logits = BATCHES["sparse"], jnp.asarray(VALUES["logits"])
+    z = jnp.asarray(VALUES["z"])
+    kl = priors.sampled_kl(POSTERIOR, z, priors.composite_log_density(z, POSTERIOR))
+    beta = jnp.arange(float(B))
+    loss, terms = losses.elbo(POSTERIOR, logits, batch, beta=beta, kl=kl)
+    np.testing.assert_array_equal(terms.kl, kl)
+    np.testing.assert_allclose(loss, terms.nll + beta * kl, rtol=1e-6)
+    anchors = jnp.asarray(VALUES["anchors"])
+    pia, pia_terms = losses.pia_elbo(
+        POSTERIOR, logits, batch, beta=beta, kl=kl, anchors=anchors, anchor_weight=2.0, z=z
+    )
+    np.testing.assert_array_equal(pia_terms.kl, kl)
+    np.testing.assert_allclose(pia, loss + 2.0 * losses.sampled_anchor_loss(z, anchors, batch), rtol=1e-6)
+
+
+def test_a_divergence_that_is_not_one_value_a_user_is_refused():
+    logits = jnp.asarray(VALUES["logits"])
+    with pytest.raises(AssertionError):
+        losses.elbo(POSTERIOR, logits, BATCHES["dense"], beta=1.0, kl=jnp.zeros(()))
+
+
+OTHER = Posterior(*(jnp.asarray(draws(seed=5)[name]) for name in ("mean", "logvar")))
+view_losses = pytest.mark.parametrize("view_loss", [losses.consistency_loss, losses.symmetric_kl_loss])
+
+
+def test_distances_between_hand_made_views():
+    # Means (3, 0) and (0, 4), standard deviations (1, 1) and (2, 1): 25 + 1.
+    first = Posterior(jnp.array([[3.0, 0.0]]), jnp.zeros((1, 2)))
+    second = Posterior(jnp.array([[0.0, 4.0]]), jnp.log(jnp.array([[4.0, 1.0]])))
+    np.testing.assert_allclose(losses.consistency_loss(first, second), [26.0], rtol=1e-6)
+    # N(0, 1) and N(1, 1): half a nat either way.
+    first, second = (Posterior(jnp.full((1, 1), mean), jnp.zeros((1, 1))) for mean in (0.0, 1.0))
+    np.testing.assert_allclose(losses.symmetric_kl_loss(first, second), [0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 5.0])
+def test_distances_between_views_equal_scipy(scale):
+    first, second = (jax.tree.map(lambda value: scale * value, view) for view in (POSTERIOR, OTHER))
+    (mean, logvar), (other_mean, other_logvar) = (
+        tuple(np.asarray(part, np.float64) for part in view) for view in (first, second)
+    )
+    wasserstein = []
+    for row in range(B):
+        # The general formula for Gaussians (Dowson & Landau 1982), with matrix square roots.
+        one, two = np.diag(np.exp(logvar[row])), np.diag(np.exp(other_logvar[row]))
+        root = scipy.linalg.sqrtm(one)
+        trace = np.trace(one + two - 2 * scipy.linalg.sqrtm(root @ two @ root).real)
+        wasserstein.append(((mean[row] - other_mean[row]) ** 2).sum() + trace)
+    np.testing.assert_allclose(losses.consistency_loss(first, second), wasserstein, rtol=1e-5)
+    one_way = oracle.kl_between(mean, logvar, other_mean, other_logvar)
+    other_way = oracle.kl_between(other_mean, other_logvar, mean, logvar)
+    np.testing.assert_allclose(losses.symmetric_kl_loss(first, second), (one_way + other_way) / 2, rtol=1e-5)
+
+
+@view_losses
+def test_distances_between_views_are_symmetric_and_zero_at_equality(view_loss):
+    np.testing.assert_array_equal(view_loss(POSTERIOR, POSTERIOR), 0.0)
+    np.testing.assert_allclose(view_loss(POSTERIOR, OTHER), jax.jit(view_loss)(OTHER, POSTERIOR), rtol=1e-6)
+    moved, other_moved = (Posterior(view.mean + 2.0, view.logvar) for view in (POSTERIOR, OTHER))
+    np.testing.assert_allclose(view_loss(moved, other_moved), view_loss(POSTERIOR, OTHER), rtol=1e-4)
+
+
+@view_losses
+def test_gradients_of_distances_between_views_are_the_numerical_ones(view_loss):
+    check_grads(jax.jit(view_loss), (POSTERIOR, OTHER), order=1, modes=["rev"], atol=2e-2, rtol=2e-2, eps=1e-2)

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piavae_jax import UserError
-from piavae_jax.schedules import AdaptiveWeightState, adaptive_weight, carry_schedule, linear_to_cap
+from piavae_jax.schedules import AdaptiveWeightState, adaptive_weight, carry_schedule, cyclical, linear_to_cap
 
 
 def algorithm_1(metrics, value, scale, patience, max_value=math.inf):
@@ -121,3 +121,44 @@ def test_annealing_climbs_to_its_cap():
 def test_wrong_annealing_is_refused(arguments):
     with pytest.raises(UserError, match="must be"):
         linear_to_cap(**arguments)
+
+
+def test_cyclical_annealing_of_a_hand_made_period():
+    # Half of eight updates to climb, half at the cap, and again.
+    schedule = cyclical(cap=0.2, period=8)
+    expected = [0.0, 0.05, 0.1, 0.15, 0.2, 0.2, 0.2, 0.2] * 2
+    np.testing.assert_allclose(jax.vmap(schedule)(jnp.arange(16)), expected, rtol=1e-6)
+    assert schedule(jnp.int32(5)).dtype == jnp.float32
+
+
+@settings(deadline=None)
+@given(
+    cap=st.floats(0.0, 10.0),
+    period=st.integers(2, 1000),
+    ramp=st.floats(0.01, 1.0),
+    count=st.integers(0, 1_000_000),
+)
+def test_cyclical_annealing_is_interpolation_in_each_period(cap, period, ramp, count):
+    expected = np.interp(count % period, [0, ramp * period], [0, cap])
+    np.testing.assert_allclose(cyclical(cap=cap, period=period, ramp=ramp)(count), expected, rtol=1e-5, atol=1e-30)
+
+
+def test_cyclical_annealing_runs_under_jit_and_forgets_no_update_however_late():
+    # Above 2^24 float32 has no odd numbers: the remainder is taken of whole ones.
+    schedule = cyclical(cap=1.0, period=4, ramp=1.0)
+    late = 2**30 + jnp.arange(5, dtype=jnp.int32)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(schedule))(late), [0.0, 0.25, 0.5, 0.75, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"cap": math.inf, "period": 10}, "the cap of beta must be a finite number >= 0, got inf"),
+        ({"cap": 0.2, "period": 1}, "period must be at least 2 updates, got 1"),
+        ({"cap": 0.2, "period": 10, "ramp": 0.0}, r"ramp must be in \(0, 1\], got 0.0"),
+        ({"cap": 0.2, "period": 10, "ramp": 1.5}, r"ramp must be in \(0, 1\], got 1.5"),
+    ],
+)
+def test_wrong_cycles_are_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        cyclical(**arguments)

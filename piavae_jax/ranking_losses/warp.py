@@ -1,0 +1,102 @@
+"""WARP: weighted approximate-rank pairwise loss, with the ranks exact."""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from piavae_jax import sparse
+from piavae_jax.errors import UserError
+from piavae_jax.ranking_losses.positives import as_sparse, first_slots, is_positive
+from piavae_jax.types import Batch, SparseBatch
+
+
+def warp_loss(logits: jax.Array, batch: Batch, *, margin: float = 1.0) -> jax.Array:
+    """WARP of Weston et al. (2011, https://www.ijcai.org/Proceedings/11/Papers/460.pdf) without its sampling.
+
+    For each positive i the violators are the other items within the margin, `V_i = {j not in S: s_j > s_i - margin}`,
+    and its rank is their number. The loss is `sum_{i in S} H(|V_i|) mean_{j in V_i} (margin - s_i + s_j)` with harmonic
+    numbers `H(r) = 1 + 1/2 + ... + 1/r`, the weights that favour the top of the list. Weston et al. estimate ranks by
+    sampling until a violator is found; here they are those of the whole list, as in the baseline of RaCT (Lobel et al.
+    2020).
+
+    Time O(n log n + I log n) a user: only positives are sorted, and each item is looked up among them.
+
+    Args:
+      logits: float32[B, I].
+      batch: the full, unmasked rows of B users, sparse or dense.
+      margin: by how much a positive should lead, above 0.
+
+    Returns:
+      float32[B]; zero for an empty row. Weights and ranks carry no gradient.
+
+    Raises:
+      UserError: `margin` is a Python number that is not above 0.
+    """
+    chex.assert_rank(logits, 2)
+    if isinstance(margin, int | float) and not margin > 0:
+        raise UserError(f"margin must be above 0, got {margin}; 1 is the usual one")
+    batch = as_sparse(batch)
+    # No difference of logits changes, and what is summed below stays small.
+    logits = logits - lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    weights = _weights(lax.stop_gradient(logits), batch, margin)
+    # With ranks fixed the loss is linear in the logits.
+    return jnp.sum(weights.of_item * logits, axis=-1) + margin * weights.total
+
+
+class _Weights(NamedTuple):
+    of_item: jax.Array
+    """float32[B, I]: `- H(|V_i|)` for a positive i, and for another item j the sum of `H(|V_i|) / |V_i|` over the
+    positives i that it violates."""
+    total: jax.Array
+    """float32[B], `sum_{i in S} H(|V_i|)`."""
+
+
+@jax.jit  # one program for those who call the loss outside one: the running sums alone are dozens of operations
+def _weights(scores: jax.Array, batch: SparseBatch, margin: float) -> _Weights:
+    starts, num_slots = first_slots(batch), len(batch.items)
+    thresholds = scores.at[batch.rows, batch.items].get(mode="clip") - margin
+    # By row and threshold; no interaction leaves its row's slots.
+    _, thresholds, items = lax.sort((batch.rows, thresholds, batch.items), num_keys=2)
+    ends = _ends_below(thresholds, scores, starts, batch.lengths)
+    violates = (ends > starts[:, None]) & ~is_positive(batch, scores.shape[1])
+    # An item violates the slots of its row up to the one before its end. From the row's last slot backwards, these
+    # add up to ranks.
+    last = jnp.where(violates, ends - 1, num_slots)
+    added = jnp.zeros(num_slots, jnp.int32).at[last].add(1, mode="drop")
+    from_here = jnp.cumsum(added[::-1])[::-1]
+    beyond_row = jnp.append(from_here, 0)[starts + batch.lengths]
+    ranks = (from_here - beyond_row.at[batch.rows].get(mode="clip")).astype(jnp.float32)
+    ranks = jnp.where(sparse.is_interaction(batch), ranks, 0.0)
+    harmonic = jnp.where(ranks > 0, jax.scipy.special.digamma(ranks + 1.0) + np.float32(np.euler_gamma), 0.0)
+    up_to = _row_cumsum(harmonic / jnp.maximum(ranks, 1.0), batch)
+    of_item = jnp.where(violates, up_to.at[last].get(mode="clip"), 0.0)
+    of_item = of_item.at[batch.rows, items].set(-harmonic, mode="drop")
+    return _Weights(of_item, sparse.row_sum(harmonic, batch))
+
+
+def _ends_below(sorted_values: jax.Array, limits: jax.Array, starts: jax.Array, lengths: jax.Array) -> jax.Array:
+    """Where in its row of ascending values each limit stands: the slot after the last value below it, int32[B, I].
+
+    `jnp.searchsorted` on ragged rows: `sorted_values: [N]` of rows that begin at `starts: [B]`, `limits: [B, I]`.
+    """
+    num_steps = 32 - lax.clz(jnp.max(lengths))
+
+    def leap(step: jax.Array, ends: jax.Array) -> jax.Array:
+        further = ends + (1 << (num_steps - 1 - step))
+        is_below = sorted_values.at[further - 1].get(mode="clip") < limits
+        return jnp.where((further <= (starts + lengths)[:, None]) & is_below, further, ends)
+
+    return lax.fori_loop(0, num_steps, leap, jnp.broadcast_to(starts[:, None], limits.shape))
+
+
+def _row_cumsum(values: jax.Array, batch: SparseBatch) -> jax.Array:
+    """Running sums of `values: [N]` that begin anew with each row, so that one row's rounding is not another's."""
+
+    def combine(left: tuple[jax.Array, jax.Array], right: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return right[0], jnp.where(left[0] == right[0], left[1], 0.0) + right[1]
+
+    return lax.associative_scan(combine, (batch.rows, values))[1]
