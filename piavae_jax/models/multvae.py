@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from piavae_jax import item_parallel
-from piavae_jax.config import PRECISIONS
 from piavae_jax.errors import UserError
-from piavae_jax.linear import affine
+from piavae_jax.models.assembly import assemble
+from piavae_jax.models.checks import require_precision, require_sizes
 from piavae_jax.models.layers import InputLayer, Linear, OutputLayer
 from piavae_jax.models.model import Model
-from piavae_jax.types import EncoderInput, FactoredLogits, Params, Posterior
+from piavae_jax.types import EncoderInput, FactoredLogits, Posterior
 
 
 class _Encoder(nn.Module):
@@ -73,31 +72,13 @@ def multvae(
     hidden = tuple(hidden)
     if not hidden:
         raise UserError("hidden must name at least one layer size, got (); the paper uses (600,)")
-    for name, size in {"num_items": num_items, "latent_dim": latent_dim, "the hidden sizes": min(hidden)}.items():
-        if size < 1:
-            raise UserError(f"{name} must be at least 1, got {size}")
-    if precision not in PRECISIONS:
-        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}; the default is float32")
-    encoder = _Encoder(num_items, hidden, latent_dim, precision)
-    decoder = _Decoder(num_items, hidden[::-1], precision)
-
-    def init(key: jax.Array) -> dict:
-        encoder_key, decoder_key = jax.random.split(key)
-        no_rows = jnp.zeros((1, num_items), jnp.float32)
-        no_latent = jnp.zeros((1, latent_dim), jnp.float32)
-        return {
-            "encoder": encoder.init(encoder_key, no_rows)["params"],
-            "decoder": decoder.init(decoder_key, no_latent)["params"],
-        }
-
-    def encode(params: Params, inputs: EncoderInput) -> Posterior:
-        return encoder.clone(item_axis=item_axis).apply({"params": params["encoder"]}, inputs)  # type: ignore[return-value]
-
-    def decode_factored(params: Params, z: jax.Array) -> FactoredLogits:
-        return decoder.clone(item_axis=item_axis).apply({"params": params["decoder"]}, z)  # type: ignore[return-value]
-
-    def decode(params: Params, z: jax.Array) -> jax.Array:
-        features, kernel, bias = decode_factored(params, z)
-        return affine(item_parallel.copy_to_shards(features, item_axis), kernel, bias, precision)
-
-    return Model(init, encode, decode, decode_factored, num_items, latent_dim, item_axis)
+    require_sizes({"num_items": num_items, "latent_dim": latent_dim, "the hidden sizes": min(hidden)})
+    require_precision(precision)
+    return assemble(
+        _Encoder(num_items, hidden, latent_dim, precision),
+        _Decoder(num_items, hidden[::-1], precision),
+        num_items=num_items,
+        latent_dim=latent_dim,
+        precision=precision,
+        item_axis=item_axis,
+    )
