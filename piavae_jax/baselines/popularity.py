@@ -3,8 +3,16 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from piavae_jax.baselines.baseline import Baseline
+from piavae_jax.data.csr import item_counts
 from piavae_jax.types import SparseBatch
+
+
+def popularity() -> Baseline:
+    """Build the baseline of `popularity_scores`; its parameters are the counts, float32[I]."""
+    return Baseline(item_counts, _as_float, popularity_scores)
 
 
 def popularity_scores(item_counts: jax.Array, batch: SparseBatch) -> jax.Array:
@@ -22,3 +30,7 @@ def popularity_scores(item_counts: jax.Array, batch: SparseBatch) -> jax.Array:
     """
     chex.assert_rank(item_counts, 1)
     return jnp.broadcast_to(jnp.asarray(item_counts, jnp.float32), (batch.lengths.shape[0], item_counts.shape[0]))
+
+
+def _as_float(counts: np.ndarray) -> np.ndarray:
+    return counts.astype(np.float32)
