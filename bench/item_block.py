@@ -36,7 +36,8 @@ def make_steps(config: ExperimentConfig, dataset: PreparedDataset, count: int) -
     order = epoch_order(lengths, batch_size=session.batch_size, capacity=capacity, key=jax.random.key(0))[:count]
     slots = order_capacity(lengths, order, capacity=capacity, shards=1)
     state, chunk = start_state(session, config), jnp.asarray(order)
-    steps = session.run_steps.lower(state, session.rows, chunk, slots).compile()
+    (run_steps,) = session.run_steps.values()
+    steps = run_steps.lower(state, session.rows, chunk, slots).compile()
 
     def run() -> None:
         nonlocal state

@@ -27,10 +27,11 @@ import optax
 
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.batches import plan_capacity, to_device
-from piavae_jax.data.csr import CSR
-from piavae_jax.training.objective import make_loss_fn
-from piavae_jax.training.session import build_model, make_mesh
-from piavae_jax.training.state import init_state, make_optimizer, make_weight_schedule
+from piavae_jax.data.csr import CSR, item_counts
+from piavae_jax.training.catalogue import Catalogue
+from piavae_jax.training.recipes import build_recipe
+from piavae_jax.training.session import make_mesh
+from piavae_jax.training.state import init_state, make_weight_schedule
 from piavae_jax.training.step import make_run_steps, make_train_step
 
 PLOT = harness.ROOT / "bench" / "scaling.png"
@@ -86,17 +87,13 @@ def make_step(point: Point) -> Callable[[], None]:
     config.model.hidden, config.model.latent_dim = (point.hidden,), point.latent_dim
     config.training.item_block, config.training.devices = point.item_block, point.devices
     mesh = make_mesh(config)
-    model = build_model(config, point.items)
-    step = make_train_step(
-        make_loss_fn(model, config),
-        make_optimizer(config),
-        optax.schedules.constant_schedule(0.2),
-        make_weight_schedule(config),
-    )
-    run_steps = make_run_steps(step, mesh)
     csr = random_rows(point, seed=0)
+    recipe = build_recipe(config, Catalogue(item_counts(csr, point.items), csr.num_rows))
+    (phase,) = recipe.phases
+    step = make_train_step(phase, optax.schedules.constant_schedule(0.2), make_weight_schedule(config))
+    run_steps = make_run_steps(step, mesh)
     capacity = plan_capacity(csr.lengths, batch_size=point.batch_size, shards=point.devices)
-    rows, state = to_device(csr), init_state(model, config)
+    rows, state = to_device(csr), init_state(recipe, config)
     order = jnp.arange(point.batch_size * STEPS, dtype=jnp.int32).reshape(STEPS, point.batch_size)
 
     def run() -> None:

@@ -56,15 +56,16 @@ def make_trainer(config: ExperimentConfig, dataset: PreparedDataset, steps: int)
     state = start_state(session, config)
     with closing(session.feed(chunks[:1], slots)) as feed:
         first = next(feed)
+    (run_steps,) = session.run_steps.values()
     started = time.perf_counter()
-    session.run_steps.lower(state, session.rows, first, slots).compile()
+    run_steps.lower(state, session.rows, first, slots).compile()
     compile_s = time.perf_counter() - started
 
     def run() -> None:
         nonlocal state
         with closing(session.feed(chunks, slots)) as feed:
             for chunk in feed:
-                state, sums = session.run_steps(state, session.rows, chunk, slots)
+                state, sums = run_steps(state, session.rows, chunk, slots)
                 jax.block_until_ready(sums)
 
     return Trainer(run, compile_s, [users[users >= 0] for users in order])

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import logging
 from rich.console import Console
-from rich.table import Table
 
 from piavae_jax import compile_cache
 from piavae_jax.errors import UserError
 
 if TYPE_CHECKING:
-    import polars as pl
     from absl import flags
 
     from piavae_jax.config import ExperimentConfig
@@ -27,7 +25,7 @@ EXIT_INTERRUPTED = 130
 
 _OVERRIDES = """
 --config.FIELD=VALUE changes any field of the experiment, such as --config.pia.weight=2; the fields and what they mean
-are in piavae_jax/config.py."""
+are in piavae_jax/config/schema.py."""
 
 
 def run(main: Callable[[], None]) -> None:
@@ -72,16 +70,6 @@ def show_error(message: str) -> None:
     error_console.print(message, markup=False)
 
 
-def frame_table(frame: "pl.DataFrame", *, title: str) -> Table:
-    """A data frame as a table for the console."""
-    table = Table(title=title)
-    for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left", no_wrap=True)
-    for row in frame.iter_rows():
-        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row))
-    return table
-
-
 def run_with_flags(main: Callable[[], None], *, usage: str) -> None:
     """Parse absl flags, `--config` among them, and `run` the command; a flag that is wrong ends with status 2."""
     from absl import flags
@@ -102,14 +90,23 @@ def _parse(parser: "flags.FlagValues") -> None:
     try:
         rest = parser(sys.argv)[1:]
     except flags.Error as error:
+        cause = _first_cause(error)
+        if isinstance(cause, UserError):  # raised by the config file, such as an unknown preset
+            raise UserError(f"--config: {cause}") from error
         raise UserError(f"{error}; see --help") from error
     except (KeyError, AttributeError) as error:
         # ml_collections raises these, quoted, for an override of a field that the config does not have.
-        raise UserError(f"{error.args[0]}; the fields and what they mean are in piavae_jax/config.py") from error
+        raise UserError(f"{error.args[0]}; the fields and what they mean are in piavae_jax/config/schema.py") from error
     except Exception as error:  # the user's config file is Python, and raises what it likes
         raise _config_error(error) from error
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}; flags start with --, such as --config=configs/ml1m.py")
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _config_error(error: Exception) -> UserError:
@@ -131,7 +128,7 @@ def config_value(flag: "flags.FlagHolder[Any]") -> "ExperimentConfig":
     config = flag.value
     if config is None:
         raise UserError("--config is missing; pass an experiment, such as --config=configs/ml1m.py")
-    file = config_flags.get_config_filename(flags.FLAGS[flag.name])
+    file = config_flags.get_config_filename(flags.FLAGS[flag.name]).partition(":")[0]  # what follows is an argument
     if not Path(file).is_file():
         raise UserError(f"--config must name a file, got {file!r}; the experiments are in configs/")
     try:

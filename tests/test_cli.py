@@ -52,11 +52,16 @@ def config(tmp_path):
         (["--config=none.py"], "--config must name a file, got 'none.py'"),
         (["--config=try.py", "--config.pia.wait=3"], "Field wait not found"),
         (["--config=try.py", "--config.pia.weight=heavy"], "could not convert string to float: 'heavy'"),
-        (["--config=try.py", "--config.model.keep_prob=2.0"], "config.model.keep_prob must be in (0, 1], got 2.0"),
+        (["--config=try.py", "--config.mask.keep_prob=2.0"], "config.mask.keep_prob must be in (0, 1], got 2.0"),
         (["--config=try.py", "--config.evaluation.metrics=('map@10',)"], 'metric "map@10" must be'),
         (["--config=try.py", "--confg.seed=3"], "Unknown command line flag 'confg.seed'"),
         (["--config=try.py", "extra"], "unexpected argument 'extra'"),
         (["--config=try.py"], "nowhere is not a folder"),
+        (
+            [f"--config={ROOT}/configs/published.py:easy"],
+            "--config: preset must be one of multvae, multvae_pia, recvae",
+        ),
+        ([f"--config={ROOT}/configs/published.py:warp"], "config.data.path must name a prepared data set"),
     ],
 )
 def test_train_refuses_in_one_line(tmp_path, config, arguments, message):
@@ -84,9 +89,13 @@ def test_train_refuses_a_config_file_that_is_broken(tmp_path):
         ("evaluate.py", [], "the following arguments are required: --workdir: see evaluate.py --help"),
         ("evaluate.py", ["--workdir", "gone", "--groups", "a,b"], "--groups must be whole numbers"),
         ("tune.py", ["--config=try.py", "--grid=pia.weight"], "--grid must be FIELD=VALUE,VALUE"),
-        ("tune.py", ["--config=try.py", "--grid=pia.wait=1,2"], "--grid names pia.wait, which is no field"),
+        ("tune.py", ["--config=try.py", "--grid=pia.wait=1,2"], "pia.wait is no field of the config"),
         ("tune.py", ["--config=try.py", "--grid=pia.scale=0.5,2"], "config.pia.scale must be a finite number >= 1"),
-        ("tune.py", ["--config=try.py", "--shard=2/2"], "--shard must be i/n with 0 <= i < n, got '2/2'"),
+        ("tune.py", ["--config=try.py", "--space=big"], "--space must be one of default, pia, sensitivity, got 'big'"),
+        ("tune.py", ["--config=try.py", "--space=pia", "--grid=seed=1"], "--grid and --space=pia are two spaces"),
+        ("tune.py", ["--config=try.py", "--sampler=grid"], "a grid needs Choice for every field, got Float"),
+        ("tune.py", ["--config=try.py", "--sampler=cma"], "value should be one of <tpe|random|grid>"),
+        ("tune.py", ["--config=try.py"], "nowhere is not a folder"),
     ],
 )
 def test_other_commands_refuse_in_one_line(tmp_path, config, script, arguments, message):
@@ -103,8 +112,8 @@ def test_help_shows_a_command_to_copy(tmp_path, script):
 @pytest.mark.parametrize(
     ("script", "flags"),
     [
-        ("train.py", ["--config:", "--[no]quiet:", "--config.FIELD=VALUE", "piavae_jax/config.py"]),
-        ("tune.py", ["--config:", "--grid:", "--root:", "--shard:", "--config.FIELD=VALUE"]),
+        ("train.py", ["--config:", "--[no]quiet:", "--config.FIELD=VALUE", "piavae_jax/config/schema.py"]),
+        ("tune.py", ["--config:", "--space:", "--grid:", "--root:", "--trials:", "--config.FIELD=VALUE"]),
         ("evaluate.py", ["--workdir", "--against", "--data", "--split", "--groups"]),
         ("prepare.py", ["movielens", "netflix", "msd", "npz", "table", "liang-csv", "generate"]),
     ],

@@ -15,7 +15,7 @@ def valid_config() -> ExperimentConfig:
 
 def test_defaults_are_the_papers():
     config = validate(valid_config())
-    assert (config.model.hidden, config.model.latent_dim, config.model.keep_prob) == ((600,), 200, 0.5)
+    assert (config.model.hidden, config.model.latent_dim, config.mask.keep_prob) == ((600,), 200, 0.5)
     assert (config.training.batch_size, config.training.epochs, config.optimizer.learning_rate) == (500, 200, 1e-3)
     assert (config.pia.patience, config.pia.scale, config.kl.cap, config.kl.total_steps) == (5, 2.0, 0.2, 200_000)
 
@@ -45,13 +45,13 @@ def test_an_unknown_field_is_refused():
         ("pia.enabled", "false", "config.pia.enabled must be True or False, got 'false'"),
         ("model.hidden", 600, "config.model.hidden must be a tuple, each entry a whole number, got 600"),
         ("model.hidden", (600.5,), "config.model.hidden must be a tuple, each entry a whole number"),
-        ("model.keep_prob", "0.5", "config.model.keep_prob must be a number, got '0.5'"),
+        ("mask.keep_prob", "0.5", "config.mask.keep_prob must be a number, got '0.5'"),
         ("training.batch_size", True, "config.training.batch_size must be a whole number, got True"),
         ("name", "a/b", "config.name must be a folder name without slashes, got 'a/b'"),
         ("data.path", "", "config.data.path must name a prepared data set"),
         ("model.hidden", (), "config.model.hidden must name at least one layer"),
         ("model.latent_dim", 0, "must be positive"),
-        ("model.keep_prob", 0.0, r"config.model.keep_prob must be in \(0, 1\], got 0.0"),
+        ("mask.keep_prob", 0.0, r"config.mask.keep_prob must be in \(0, 1\], got 0.0"),
         ("pia.weight", float("nan"), "config.pia.weight must be a finite number >= 0, got nan"),
         ("pia.scale", 0.5, "config.pia.scale must be a finite number >= 1, got 0.5"),
         ("pia.patience", 0, "config.pia.patience must be a finite number >= 1, got 0"),

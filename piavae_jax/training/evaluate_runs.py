@@ -18,7 +18,6 @@ from piavae_jax.evaluation import (
     groups_table,
     systems_table,
 )
-from piavae_jax.models import make_score_fn
 from piavae_jax.training.restore import TrainedModel, restore
 from piavae_jax.training.results import evaluate_popularity, make_run_evaluator, write_results
 
@@ -81,10 +80,10 @@ def _evaluate(
 ) -> tuple[dict[str, UserMetrics], UserMetrics]:
     """Results of the runs by name, or by path where a name is taken, and of popularity."""
     systems: dict[str, UserMetrics] = {}
-    for run, model, params in trained:
+    for run, score, params in trained:
         evaluator = make_run_evaluator(run, dataset, split=split)
         name = run.config.name if run.config.name not in systems else str(run.path)
-        systems[name] = evaluator.evaluate(make_score_fn(model), params)
+        systems[name] = evaluator.evaluate(score, params)
     return systems, evaluate_popularity(run, evaluator)
 
 

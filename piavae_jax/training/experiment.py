@@ -12,34 +12,40 @@ from piavae_jax.distributed import is_primary
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import UserMetrics, parse_metrics, systems_table
 from piavae_jax.training.curves import draw_curves
+from piavae_jax.training.ensemble import FusedResult, fit_fused
 from piavae_jax.training.fit import FitResult, Listener, fit
+from piavae_jax.training.fusion import fuses
 from piavae_jax.training.progress import ProgressBar
 from piavae_jax.training.results import evaluate_run, write_results
+from piavae_jax.training.session import SELECTION_METRIC
 from piavae_jax.training.tensorboard import TensorBoard
 
 CURVES = "curves.png"
 
 
-class _Listeners:
+class Listeners:
     """Several listeners as one."""
 
     def __init__(self, listeners: list[Listener]) -> None:
         self._listeners = listeners
 
     def run_started(self, **event: Any) -> None:
+        """Tell each."""
         for listener in self._listeners:
             listener.run_started(**event)
 
     def chunk_done(self, **event: Any) -> None:
+        """Tell each."""
         for listener in self._listeners:
             listener.chunk_done(**event)
 
     def epoch_done(self, record: dict[str, Any]) -> None:
+        """Tell each; what one raises ends the run, and those behind it do not hear of the epoch."""
         for listener in self._listeners:
             listener.epoch_done(record)
 
 
-def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = False) -> FitResult:
+def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = False) -> FitResult | FusedResult:
     """Train (or go on training), evaluate on the test users, write and show the results.
 
     All processes of a job call this alike; process 0 writes and shows.
@@ -61,11 +67,37 @@ def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = 
             listeners.append(stack.enter_context(ProgressBar(console)))
         if is_primary() and config.training.tensorboard:
             listeners.append(stack.enter_context(TensorBoard(workdir / "tensorboard")))
-        result = fit(config, dataset, workdir, listener=_Listeners(listeners))
-    model, popularity = evaluate_run(result.run, result.session.model, result.params, dataset)
+        if fuses(config):
+            return _run_fused(config, dataset, workdir, Listeners(listeners), console)
+        result = fit(config, dataset, workdir, listener=Listeners(listeners))
+    model, popularity = evaluate_run(
+        result.run, result.session.recipe.score, result.params, dataset, item_shards=config.training.item_shards
+    )
     if is_primary():
         write_results(result.run, model, dataset, split="test")
         _show_results(result, {config.name: model, "popularity": popularity}, dataset, console)
+    return result
+
+
+def _run_fused(
+    config: ExperimentConfig, dataset: PreparedDataset, workdir: Path, listener: Listener, console: Console
+) -> FusedResult:
+    result = fit_fused(config, dataset, workdir, listener=listener)
+    fused, popularity = evaluate_run(result.run, result.score, result.params, dataset)
+    systems = {config.name: fused} | {
+        member.run.config.name: evaluate_run(member.run, member.session.recipe.score, member.params, dataset)[0]
+        for member in result.members
+    }
+    write_results(result.run, fused, dataset, split="test")
+    console.print(systems_table(systems | {"popularity": popularity}, title=f"test users of {dataset.name}"))
+    if result.choices:
+        reached = "  ".join(f"{choice.weight:g}: {choice.metric:.4f}" for choice in result.choices)
+        console.print(f"weight of {config.fusion.linear}, validation {SELECTION_METRIC}  {reached}", highlight=False)
+    console.print(
+        f"run folder  {workdir}\n  fusion/ (all that recommends), members/, results/\n"
+        f"next  python bin/evaluate.py --workdir {workdir}",
+        highlight=False,
+    )
     return result
 
 

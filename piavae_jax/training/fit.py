@@ -12,7 +12,6 @@ from piavae_jax import distributed
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
-from piavae_jax.models import make_score_fn
 from piavae_jax.training import run_folder
 from piavae_jax.training.checkpoint import Checkpoints, abstract
 from piavae_jax.training.epoch import EpochMeans, NonFiniteLoss, run_epoch
@@ -22,7 +21,11 @@ from piavae_jax.training.state import TrainState, record_validation
 
 
 class Listener(Protocol):
-    """Whoever watches a run: a progress bar, TensorBoard, a notebook."""
+    """Whoever watches a run: a progress bar, TensorBoard, a notebook, a search that stops runs which promise little.
+
+    What `run_started` or `epoch_done` raises ends `fit` and reaches its caller. The run folder is then whole, and the
+    same call goes on from the last checkpoint.
+    """
 
     def run_started(self, *, epochs_done: int, epochs: int, steps: int) -> None:
         """The first epoch is about to start; `steps` are those of an epoch."""
@@ -122,13 +125,13 @@ class _Loop:
     ) -> None:
         self._config, self._session, self._run = config, session, run
         self._checkpoints, self._listener = checkpoints, listener
-        self._score = make_score_fn(session.model)
+        self._score = session.recipe.score
         self._saved_at = time.monotonic()
 
     def run(self) -> FitResult:
         state, best = self._start()
         records = self._records_until(int(state.epoch))
-        steps = -(-len(self._session.lengths) // self._config.training.batch_size)
+        steps = self._steps(int(state.epoch) + 1)
         epochs = self._config.training.epochs
         self._listener.run_started(epochs_done=int(state.epoch), epochs=epochs, steps=steps)
         while not self._finished(state):
@@ -141,6 +144,10 @@ class _Loop:
             self._save(state, best)
             self._listener.epoch_done(record)
         return FitResult(self._run, best, self._session, int(state.best_epoch), records)
+
+    def _steps(self, epoch: int) -> int:
+        passes = len(self._session.recipe.passes(epoch))
+        return passes * -(-len(self._session.lengths) // self._config.training.batch_size)
 
     def _start(self) -> tuple[TrainState, dict]:
         if self._checkpoints.epoch is None:

@@ -11,8 +11,7 @@ from piavae_jax.baselines import popularity_scores
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
-from piavae_jax.evaluation import ITEM_AXIS, Evaluator, UserMetrics, write_user_metrics
-from piavae_jax.models import Model, make_score_fn
+from piavae_jax.evaluation import ITEM_AXIS, Evaluator, ScoreFn, UserMetrics, write_user_metrics
 from piavae_jax.training.layout import split_items
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.session import make_evaluator, make_mesh
@@ -22,11 +21,17 @@ SPLITS = ("validation", "test")
 
 
 def evaluate_run(
-    run: RunFolder, model: Model, params: dict, dataset: PreparedDataset, *, split: str = "test"
+    run: RunFolder,
+    score: ScoreFn,
+    params: Any,
+    dataset: PreparedDataset,
+    *,
+    split: str = "test",
+    item_shards: int = 1,
 ) -> tuple[UserMetrics, UserMetrics]:
     """Evaluate a trained model, and popularity beside it, on the validation or test users of a data set.
 
-    Parameters of a model that is split along items (`Model.item_axis`) stay split, and so do the scores of both.
+    Parameters that are split over `item_shards` devices along items stay split, and so do the scores of both.
     Popularity comes from the run's own vocabulary, so that the data set's training rows are not read.
 
     Returns:
@@ -35,9 +40,8 @@ def evaluate_run(
     Raises:
       UserError: the data set has another item vocabulary than the run.
     """
-    item_shards = 1 if model.item_axis is None else run.config.training.item_shards
     evaluator = make_run_evaluator(run, dataset, split=split, item_shards=item_shards)
-    return evaluator.evaluate(make_score_fn(model), params), evaluate_popularity(run, evaluator)
+    return evaluator.evaluate(score, params), evaluate_popularity(run, evaluator)
 
 
 def make_run_evaluator(run: RunFolder, dataset: PreparedDataset, *, split: str, item_shards: int = 1) -> Evaluator:

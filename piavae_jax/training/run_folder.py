@@ -17,12 +17,12 @@ import polars as pl
 from piavae_jax import config as configs
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.atomic import new_folder
-from piavae_jax.data.csr import item_counts
 from piavae_jax.data.manifest import library_version
 from piavae_jax.data.prepared import PreparedDataset, vocabulary_digest
 from piavae_jax.errors import UserError
+from piavae_jax.training.catalogue import Catalogue, catalogue_of
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _INFO, _CONFIG, _VOCABULARY, _METRICS = "run.json", "config.json", "vocabulary.parquet", "metrics.jsonl"
 
@@ -38,11 +38,17 @@ class RunFolder(NamedTuple):
     """Name of the data set that it was trained on."""
     data_digest: str
     """Digest of that data set's arrays and vocabulary."""
+    num_train_users: int
 
     @property
     def metrics_file(self) -> Path:
         """`metrics.jsonl`, one line an epoch."""
         return self.path / _METRICS
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items and users that the model was built for."""
+        return Catalogue(self.vocabulary["train_users"].to_numpy(), self.num_train_users)
 
     @property
     def vocabulary_digest(self) -> str:
@@ -64,11 +70,16 @@ def create(path: Path, config: ExperimentConfig, dataset: PreparedDataset) -> Ru
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path} exists and holds no run; choose another --config.workdir, or empty it")
-    counts = item_counts(dataset.train, dataset.num_items)
-    vocabulary = dataset.items.select("item_id", "title").with_columns(train_users=pl.Series(counts, dtype=pl.Int64))
+    catalogue = catalogue_of(dataset)
+    popularity = pl.Series(catalogue.train_users, dtype=pl.Int64)
+    vocabulary = dataset.items.select("item_id", "title").with_columns(train_users=popularity)
     info = {
         "format_version": FORMAT_VERSION,
-        "data": {"name": dataset.name, "digest": data_digest(dataset)},
+        "data": {
+            "name": dataset.name,
+            "digest": data_digest(dataset),
+            "train_users": catalogue.num_train_users,
+        },
         "versions": {"piavae-jax": library_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
@@ -99,14 +110,15 @@ def load(path: Path) -> RunFolder:
     if version != FORMAT_VERSION:
         raise UserError(f"{path} has format version {version}, this library reads {FORMAT_VERSION}; train it again")
     with _damage_reported(path):
-        name, digest = info["data"]["name"], info["data"]["digest"]
+        data = info["data"]
+        name, digest, num_train_users = data["name"], data["digest"], int(data["train_users"])
         values = json.loads((path / _CONFIG).read_text())
         vocabulary = pl.read_parquet(path / _VOCABULARY)
     try:
         config = configs.from_dict(values)
     except UserError as error:
         raise UserError(f"{path / _CONFIG}: {error}") from error
-    return RunFolder(path, config, vocabulary, name, digest)
+    return RunFolder(path, config, vocabulary, name, digest, num_train_users)
 
 
 @contextmanager
@@ -135,8 +147,7 @@ def check_resumable(run: RunFolder, config: ExperimentConfig, dataset: PreparedD
         )
 
 
-# These may change between two sessions of one run without changing what was trained so far.
-_FREE = (
+FREE_FIELDS = (
     "workdir",
     "data.path",
     "training.epochs",
@@ -147,11 +158,12 @@ _FREE = (
     "training.tensorboard",
     "training.checkpoint_seconds",
 )
+"""These may change between two sessions of one run without changing what was trained so far."""
 
 
 def _differences(ours: Any, theirs: Any, prefix: str = "") -> Iterable[tuple[str, Any, Any]]:
     if not isinstance(ours, dict):
-        if prefix not in _FREE and ours != theirs:
+        if prefix not in FREE_FIELDS and ours != theirs:
             yield prefix, ours, theirs
         return
     for name in ours:

@@ -1,9 +1,11 @@
 """Everything a run needs besides its state: compiled functions and the data on the devices."""
 
-from functools import cache, partial
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import AxisType, Mesh, PartitionSpec
@@ -14,12 +16,13 @@ from piavae_jax.data.batches import Capacity, DeviceRows, plan_capacity, to_devi
 from piavae_jax.data.prepared import HeldOut, PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import DATA_AXIS, ITEM_AXIS, Evaluator
-from piavae_jax.models import Model, multvae
 from piavae_jax.schedules import AdaptiveWeight
+from piavae_jax.training.catalogue import Catalogue, catalogue_of
 from piavae_jax.training.feed import Feed, send_orders, stream_batches
 from piavae_jax.training.layout import init_split, item_specs
-from piavae_jax.training.objective import make_loss_fn
-from piavae_jax.training.state import TrainState, init_state, make_optimizer, make_weight_schedule
+from piavae_jax.training.recipe import Phase, Recipe
+from piavae_jax.training.recipes import build_recipe
+from piavae_jax.training.state import TrainState, init_state, make_weight_schedule
 from piavae_jax.training.step import RunSteps, make_run_steps, make_train_step
 
 Tree = TypeVar("Tree")
@@ -29,8 +32,9 @@ SELECTION_METRIC = "ndcg@100"
 class Session(NamedTuple):
     """A run's machinery, a function of its config and data."""
 
-    model: Model
-    run_steps: RunSteps
+    recipe: Recipe
+    run_steps: Mapping[str, RunSteps]
+    """By phase of the recipe."""
     kl_schedule: optax.Schedule
     weight_schedule: AdaptiveWeight
     rows: DeviceRows | None
@@ -53,22 +57,13 @@ class Session(NamedTuple):
         """Devices that share a batch."""
         return _batch_shards(self.mesh)
 
+    def phase(self, name: str) -> Phase:
+        """A phase of the recipe."""
+        return next(phase for phase in self.recipe.phases if phase.name == name)
+
     def replicate(self, tree: Tree) -> Tree:
         """Put a copy of every array on every device, where the steps expect it and leave it."""
         return tree if self.mesh is None else distributed.replicate(tree, self.mesh)
-
-
-def build_model(config: ExperimentConfig, num_items: int, *, item_axis: str | None = None) -> Model:
-    """The model that a config names, for a vocabulary of I items, on whole parameters or on shards of them."""
-    choice = config.model
-    return _build_multvae(num_items, tuple(choice.hidden), choice.latent_dim, choice.precision, item_axis)
-
-
-@cache  # runs of one architecture share a model, and with it what is compiled for it
-def _build_multvae(
-    num_items: int, hidden: tuple[int, ...], latent_dim: int, precision: str, item_axis: str | None
-) -> Model:
-    return multvae(num_items, hidden=hidden, latent_dim=latent_dim, precision=precision, item_axis=item_axis)
 
 
 def make_mesh(config: ExperimentConfig, *, item_shards: int = 1) -> Mesh | None:
@@ -135,16 +130,18 @@ def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session
     """Put a run's machinery together; raises UserError where config and machine disagree."""
     item_shards = config.training.item_shards
     mesh = make_mesh(config, item_shards=item_shards)
-    model = build_model(config, dataset.num_items, item_axis=ITEM_AXIS if item_shards > 1 else None)
-    state_specs = _state_specs(config, dataset.num_items) if item_shards > 1 else PartitionSpec()
-    kl_schedule = schedules.linear_to_cap(cap=config.kl.cap, total_steps=config.kl.total_steps)
-    weight_schedule = make_weight_schedule(config)
-    train_step = make_train_step(make_loss_fn(model, config), make_optimizer(config), kl_schedule, weight_schedule)
+    catalogue = catalogue_of(dataset)
+    recipe = build_recipe(config, catalogue, item_axis=ITEM_AXIS if item_shards > 1 else None)
+    state_specs = _state_specs(config, catalogue) if item_shards > 1 else PartitionSpec()
+    kl_schedule, weight_schedule = make_kl_schedule(config), make_weight_schedule(config)
     lengths = dataset.train.lengths
     streamed = config.training.interactions == "stream"
     session = Session(
-        model=model,
-        run_steps=make_run_steps(train_step, mesh, state_specs),
+        recipe=recipe,
+        run_steps={
+            phase.name: make_run_steps(make_train_step(phase, kl_schedule, weight_schedule), mesh, state_specs)
+            for phase in recipe.phases
+        },
         kl_schedule=kl_schedule,
         weight_schedule=weight_schedule,
         rows=None if streamed else to_device(dataset.train),
@@ -159,14 +156,27 @@ def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session
     return session._replace(rows=session.replicate(session.rows))
 
 
-def _state_specs(config: ExperimentConfig, num_items: int) -> TrainState:
-    return item_specs(lambda count: init_state(build_model(config, count), config), num_items)
+def make_kl_schedule(config: ExperimentConfig) -> optax.Schedule:
+    """beta by the update count, as the config says."""
+    kl = config.kl
+    if kl.schedule == "constant":
+        return optax.constant_schedule(jnp.float32(kl.cap))
+    if kl.schedule == "cyclical":
+        return schedules.cyclical(cap=kl.cap, period=kl.period)
+    return schedules.linear_to_cap(cap=kl.cap, total_steps=kl.total_steps)
+
+
+def _state_specs(config: ExperimentConfig, catalogue: Catalogue) -> TrainState:
+    def init(num_items: int) -> TrainState:
+        return init_state(build_recipe(config, catalogue.resized(num_items)), config)
+
+    return item_specs(init, catalogue.num_items)
 
 
 def start_state(session: Session, config: ExperimentConfig) -> TrainState:
     """The state before the first update, where the steps expect it and leave it."""
-    init = partial(init_state, session.model, config)
-    if session.model.item_axis is None:
+    init = partial(init_state, session.recipe, config)
+    if session.recipe.item_axis is None:
         return session.replicate(init())
     assert session.mesh is not None, "items are split over a mesh"
     return init_split(init, session.state_specs, session.mesh)

@@ -7,18 +7,20 @@ import jax.numpy as jnp
 import optax
 
 from piavae_jax.config import ExperimentConfig
-from piavae_jax.models import Model, init_anchors
 from piavae_jax.schedules import AdaptiveWeight, AdaptiveWeightState, adaptive_weight
+from piavae_jax.training.recipe import Recipe
 
-_INIT, _ANCHORS, _RUN = range(3)
+_RUN = 2
+"""Folded into the seed's key for the draws of steps and epochs; 0 and 1 draw the parameters."""
 
 
 class TrainState(NamedTuple):
     """The state of a run; with the config and the data it determines all that follows, to the bit."""
 
     params: dict
-    """`encoder`, `decoder` and, with PIA, `anchors: float32[I, D]`."""
-    opt_state: optax.OptState
+    """`encoder`, `decoder` and, with PIA, `anchors: float32[I, D]`; what else the model's recipe needs."""
+    opt_state: dict[str, optax.OptState]
+    """By phase of the recipe."""
     step: jax.Array
     """int32[], updates so far; drives KL annealing and addresses the step's random draws."""
     epoch: jax.Array
@@ -33,11 +35,6 @@ class TrainState(NamedTuple):
     """The run's PRNG key. It never changes: draws fold in the step or the epoch."""
 
 
-def make_optimizer(config: ExperimentConfig) -> optax.GradientTransformation:
-    """The Optax transformation that the config names."""
-    return {"adam": optax.adam, "sgd": optax.sgd}[config.optimizer.name](config.optimizer.learning_rate)
-
-
 def make_weight_schedule(config: ExperimentConfig) -> AdaptiveWeight:
     """The adaptive lambda_A that the config names; constant zero where PIA is off."""
     pia = config.pia
@@ -46,20 +43,19 @@ def make_weight_schedule(config: ExperimentConfig) -> AdaptiveWeight:
     return adaptive_weight(pia.weight, scale=pia.scale, patience=pia.patience, max_value=pia.max_weight)
 
 
-def init_state(model: Model, config: ExperimentConfig) -> TrainState:
+def init_state(recipe: Recipe, config: ExperimentConfig) -> TrainState:
     """The state before the first update, a function of the config's seed."""
 
     # One program: operation by operation, some forty are compiled, and the model's first pass is run.
     @jax.jit
     def init(key: jax.Array) -> TrainState:
-        params = model.init(jax.random.fold_in(key, _INIT))
-        if config.pia.enabled:
-            params["anchors"] = init_anchors(
-                model.num_items, model.latent_dim, std=config.pia.anchor_std, key=jax.random.fold_in(key, _ANCHORS)
-            )
+        params = recipe.init(key)
         return TrainState(
             params=params,
-            opt_state=make_optimizer(config).init(params),
+            opt_state={
+                phase.name: phase.optimizer.init({entry: params[entry] for entry in phase.trained})
+                for phase in recipe.phases
+            },
             step=jnp.int32(0),
             epoch=jnp.int32(0),
             anchor_weight=make_weight_schedule(config).init(),
@@ -76,9 +72,10 @@ def step_key(state: TrainState) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(state.key, 0), state.step)
 
 
-def order_key(state: TrainState) -> jax.Array:
-    """The key that shuffles the state's next epoch."""
-    return jax.random.fold_in(jax.random.fold_in(state.key, 1), state.epoch)
+def order_key(state: TrainState, number: int = 0) -> jax.Array:
+    """The key that shuffles a pass, numbered from 0, of the state's next epoch."""
+    key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.epoch)
+    return jax.random.fold_in(key, number) if number else key
 
 
 def record_validation(state: TrainState, schedule: AdaptiveWeight, metric: float) -> tuple[TrainState, bool]:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 from piavae_jax.data.batches import DeviceRows, PackedBatch, gather_batch, unpack_batch
 from piavae_jax.evaluation import DATA_AXIS
 from piavae_jax.schedules import AdaptiveWeight
-from piavae_jax.training.objective import LossFn
+from piavae_jax.training.recipe import Phase
 from piavae_jax.training.state import TrainState, step_key
 from piavae_jax.types import SparseBatch
 
@@ -31,13 +31,8 @@ class StepSums(NamedTuple):
 TrainStep = Callable[..., tuple[TrainState, StepSums]]
 
 
-def make_train_step(
-    loss_fn: LossFn,
-    optimizer: optax.GradientTransformation,
-    kl_schedule: optax.Schedule,
-    weight_schedule: AdaptiveWeight,
-) -> TrainStep:
-    """Build `train_step(state, batch, *, axis_name=None) -> (state, StepSums)`.
+def make_train_step(phase: Phase, kl_schedule: optax.Schedule, weight_schedule: AdaptiveWeight) -> TrainStep:
+    """Build `train_step(state, batch, *, axis_name=None) -> (state, StepSums)` of a recipe's phase.
 
     The step is pure. Each device sums its users' losses and gradients; sums and counts, not means, are reduced over
     `axis_name`, so padded rows and unequal shards change nothing. It runs under `jit`, and under `shard_map` (with
@@ -49,21 +44,27 @@ def make_train_step(
     ) -> tuple[TrainState, StepSums]:
         beta, anchor_weight = kl_schedule(state.step), weight_schedule(state.anchor_weight)
 
-        def summed_loss(params: Any) -> tuple[jax.Array, StepSums]:
-            loss, terms = loss_fn(params, batch, beta=beta, anchor_weight=anchor_weight, key=step_key(state))
+        def summed_loss(trained: dict) -> tuple[jax.Array, StepSums]:
+            params = {**state.params, **trained}
+            loss, terms = phase.loss_fn(params, batch, beta=beta, anchor_weight=anchor_weight, key=step_key(state))
             users = jnp.sum(batch.row_mask, dtype=jnp.float32)
             per_user = (loss, terms)
             total, totals = jax.tree.map(lambda x: jnp.sum(jnp.where(batch.row_mask, x, 0.0)), per_user)
             return total, StepSums(users, total, totals)
 
-        gradients, sums = jax.grad(summed_loss, has_aux=True)(state.params)
+        trained = {entry: state.params[entry] for entry in phase.trained}
+        gradients, sums = jax.grad(summed_loss, has_aux=True)(trained)
         if axis_name is not None:
             gradients, sums = jax.lax.psum((gradients, sums), axis_name)
         per_user = _after_backward(1.0 / jnp.maximum(sums.users, 1.0), gradients, sums)
         mean_gradients = jax.tree.map(lambda gradient: gradient * per_user, gradients)
-        updates, opt_state = optimizer.update(mean_gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), sums
+        updates, opt_state = phase.optimizer.update(mean_gradients, state.opt_state[phase.name], trained)
+        moved = state._replace(
+            params={**state.params, **optax.apply_updates(trained, updates)},
+            opt_state={**state.opt_state, phase.name: opt_state},
+            step=state.step + 1,
+        )
+        return moved, sums
 
     return train_step
 

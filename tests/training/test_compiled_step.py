@@ -5,14 +5,12 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from tiny_runs import tiny_config, tiny_dataset
+from tiny_runs import recipe_of, tiny_config, tiny_dataset
 
 from piavae_jax.data.batches import to_device
-from piavae_jax.models import multvae
 from piavae_jax.training.epoch import run_epoch
-from piavae_jax.training.objective import make_loss_fn
 from piavae_jax.training.session import build_session, start_state
-from piavae_jax.training.state import init_state, make_optimizer, make_weight_schedule, record_validation
+from piavae_jax.training.state import init_state, make_weight_schedule, record_validation
 from piavae_jax.training.step import make_run_steps, make_train_step
 
 DATASET = tiny_dataset()
@@ -36,7 +34,7 @@ def chunk(session):
 def text_for(platform, **model):
     _, session, state = build(**model)
     capacity = session.capacity.batch
-    steps = jax.jit(lambda state, rows, order: session.run_steps(state, rows, order, capacity))
+    steps = jax.jit(lambda state, rows, order: session.run_steps["joint"](state, rows, order, capacity))
     return steps.trace(state, session.rows, chunk(session)).lower(lowering_platforms=(platform,)).as_text()
 
 
@@ -66,7 +64,7 @@ def test_steps_move_nothing_between_host_and_device():
     _, session, state = build()
     order = chunk(session)
     with jax.transfer_guard("disallow"):
-        state, sums = session.run_steps(state, session.rows, order, session.capacity.batch)
+        state, sums = session.run_steps["joint"](state, session.rows, order, session.capacity.batch)
         jax.block_until_ready((state, sums))
 
 
@@ -97,13 +95,11 @@ def test_nothing_compiles_after_the_first_epoch():
 def test_a_step_holds_two_arrays_as_wide_as_the_catalogue():
     users, items = 48, 20_000
     config = tiny_config()
-    model = multvae(items, hidden=(8,), latent_dim=4)
-    step = make_train_step(
-        make_loss_fn(model, config), make_optimizer(config), lambda count: 0.2, make_weight_schedule(config)
-    )
-    order = jnp.arange(users, dtype=jnp.int32).reshape(1, users)
     config.model.hidden, config.model.latent_dim = (8,), 4
-    state = init_state(model, config)
+    recipe = recipe_of(config, items)
+    step = make_train_step(recipe.phases[0], lambda count: 0.2, make_weight_schedule(config))
+    order = jnp.arange(users, dtype=jnp.int32).reshape(1, users)
+    state = init_state(recipe, config)
     program = make_run_steps(step).lower(state, to_device(DATASET.train), order, 1024).compile()
     parameters = sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
     # The logits and their gradient; what else there is goes with the parameters: gradients, and their sums by item.

@@ -1,4 +1,4 @@
-"""The commands behind bin/train.py, bin/evaluate.py and bin/tune.py, whole."""
+"""The commands behind bin/train.py and bin/evaluate.py, whole."""
 
 import dataclasses
 import io
@@ -17,7 +17,6 @@ from piavae_jax.data.csr import from_pairs
 from piavae_jax.data.prepared import write_prepared
 from piavae_jax.training.evaluate_runs import evaluate_runs
 from piavae_jax.training.experiment import run_experiment
-from piavae_jax.training.grid import run_grid
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -114,31 +113,6 @@ def test_data_without_test_targets_are_refused_before_training(tmp_path):
     with pytest.raises(UserError, match="has no held-out interactions to test on"):
         run_experiment(config, console=make_console())
     assert not (tmp_path / "run").exists()
-
-
-def test_a_grid_goes_on_after_a_setting_that_diverges(runs, tmp_path):
-    root, _ = runs
-    config = tiny_config(str(root / "data"))
-    config.optimizer.name = "sgd"
-    console = make_console()
-    table = run_grid(config, ["optimizer.learning_rate=1e30,0.01"], tmp_path, shard=(0, 1), console=console)
-    assert "diverged: " in console.file.getvalue()
-    assert table["optimizer.learning_rate"].to_list() == [0.01]
-
-
-def test_a_grid_is_trained_ranked_and_resumed(runs, tmp_path):
-    root, _ = runs
-    config = tiny_config(str(root / "data"))
-    axes = ["pia.weight=1,2", "pia.scale=1.5"]
-    first = run_grid(config, axes, tmp_path, shard=(0, 2), console=make_console())
-    assert first["pia.weight"].to_list() == [1.0]
-    table = run_grid(config, axes, tmp_path, shard=(1, 2), console=make_console())
-    assert sorted(table["pia.weight"]) == [1.0, 2.0]
-    assert table["validation/ndcg@100"].is_sorted(descending=True)
-    assert pl.read_csv(tmp_path / "grid.csv").equals(table)
-    before = (tmp_path / "pia.scale=1.5,pia.weight=2" / "metrics.jsonl").read_text()
-    assert run_grid(config, axes, tmp_path, shard=(0, 1), console=make_console()).equals(table)
-    assert (tmp_path / "pia.scale=1.5,pia.weight=2" / "metrics.jsonl").read_text() == before
 
 
 def test_runs_of_one_architecture_share_what_is_compiled(runs, tmp_path, monkeypatch):

@@ -114,7 +114,7 @@ def test_an_interrupted_epoch_leaves_no_reader(dataset, tmp_path):
 def test_chunks_of_every_epoch_share_two_programs(dataset, tmp_path):
     """Five steps in chunks of at most three: one of three, one of two."""
     session = fit(config(epochs=3, interactions="stream", batch_size=10), dataset, tmp_path / "run").session
-    assert session.run_steps._cache_size() == 2
+    assert session.run_steps["joint"]._cache_size() == 2
 
 
 @pytest.mark.parametrize("make_feed", [send_orders, lambda mesh: stream_batches(tiny_dataset().train, mesh)])

@@ -85,7 +85,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(finished, dataset, tmp_path):
     chex.assert_trees_all_equal(resumed.params, finished.params)
     assert without_times(resumed.records) == without_times(finished.records)
     with Checkpoints(tmp_path / "run") as ours, Checkpoints(finished.run.path, read_only=True) as theirs:
-        like = init_state(resumed.session.model, tiny_config())
+        like = init_state(resumed.session.recipe, tiny_config())
         chex.assert_trees_all_equal(
             *(jax.tree.map(_raw, checkpoints.restore(like)[0]) for checkpoints in (ours, theirs))
         )
@@ -108,15 +108,15 @@ def test_records_past_the_checkpoint_are_written_anew(finished, dataset, tmp_pat
 def test_saving_survives_the_donation_of_the_saved_state(dataset, tmp_path):
     """The files hold the state at the time of the call, whatever later steps write into its buffers."""
     session = build_session(tiny_config(), dataset)
-    state = init_state(session.model, tiny_config())
+    state = init_state(session.recipe, tiny_config())
     expected = jax.device_get(state.params)
     order = jnp.asarray(np.arange(48, dtype=np.int32).reshape(3, 16))
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state, jax.tree.map(jnp.copy, state.params))
         for _ in range(5):
-            state, _ = session.run_steps(state, session.rows, order, session.capacity.batch)
+            state, _ = session.run_steps["joint"](state, session.rows, order, session.capacity.batch)
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
-        restored, best = checkpoints.restore(init_state(session.model, tiny_config()))
+        restored, best = checkpoints.restore(init_state(session.recipe, tiny_config()))
     chex.assert_trees_all_equal(restored.params, expected)
     chex.assert_trees_all_equal(best, expected)
 
@@ -124,7 +124,7 @@ def test_saving_survives_the_donation_of_the_saved_state(dataset, tmp_path):
 def test_the_best_epoch_is_what_is_restored(finished, dataset):
     trained = restore(finished.run.path)
     chex.assert_trees_all_equal(trained.params, finished.params)
-    users, popularity = evaluate_run(trained.run, trained.model, trained.params, dataset, split="validation")
+    users, popularity = evaluate_run(trained.run, trained.score, trained.params, dataset, split="validation")
     best = max(record["validation/ndcg@100"] for record in finished.records)
     np.testing.assert_allclose(users.summary("ndcg@100").mean, best, rtol=1e-6)
     assert len(popularity) == len(users)
@@ -175,7 +175,7 @@ def test_divergence_stops_the_run_names_the_step_and_keeps_the_checkpoint(datase
     with pytest.raises(Stop):
         fit(tiny_config(), dataset, run, listener=Poison())
     with Checkpoints(run) as checkpoints:
-        state, best = checkpoints.restore(init_state(build_session(tiny_config(), dataset).model, tiny_config()))
+        state, best = checkpoints.restore(init_state(build_session(tiny_config(), dataset).recipe, tiny_config()))
         poisoned = jax.tree.map(lambda leaf: leaf * jnp.float32(jnp.nan), state.params)
         checkpoints.save(state._replace(params=poisoned, epoch=state.epoch + 1), best)
     with pytest.raises(NonFiniteLoss, match="the loss is nan in epoch 4, step 1 of the epoch"):
@@ -242,7 +242,7 @@ def test_other_vocabularies_are_refused_in_evaluation(finished, dataset):
     trained = restore(finished.run.path)
     renamed = trained.run.vocabulary.with_columns(item_id=trained.run.vocabulary["item_id"] + "x")
     with pytest.raises(UserError, match="has another item vocabulary"):
-        evaluate_run(trained.run._replace(vocabulary=renamed), trained.model, trained.params, dataset)
+        evaluate_run(trained.run._replace(vocabulary=renamed), trained.score, trained.params, dataset)
 
 
 @pytest.mark.parametrize(
@@ -260,9 +260,9 @@ def test_other_vocabularies_are_refused_in_evaluation(finished, dataset):
         (lambda path: shutil.rmtree(path / "checkpoints"), "holds no checkpoint"),
         (
             lambda path: (path / "run.json").write_text(
-                (path / "run.json").read_text().replace('"format_version": 1', '"format_version": 99')
+                (path / "run.json").read_text().replace('"format_version": 2', '"format_version": 99')
             ),
-            "has format version 99, this library reads 1",
+            "has format version 99, this library reads 2",
         ),
         (
             lambda path: (path / "config.json").write_text(

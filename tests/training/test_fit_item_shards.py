@@ -13,7 +13,7 @@ from piavae_jax.training.fit import fit
 from piavae_jax.training.layout import init_split, item_specs
 from piavae_jax.training.restore import restore
 from piavae_jax.training.results import evaluate_run
-from piavae_jax.training.session import build_model, make_mesh
+from piavae_jax.training.session import make_mesh
 from piavae_jax.training.state import init_state
 
 I = 41  # 44 in four shards, 42 in two
@@ -36,8 +36,8 @@ def dataset(tmp_path_factory):
         return write_prepared(tiny_runs.tiny_dataset(), path)
 
 
-def measured(run, model, params, dataset):
-    users, popularity = evaluate_run(run, model, params, dataset)
+def measured(run, score, params, dataset, item_shards=1):
+    users, popularity = evaluate_run(run, score, params, dataset, item_shards=item_shards)
     return [values[label] for values in (users, popularity) for label in ("ndcg@100", "recall@20")]
 
 
@@ -53,8 +53,8 @@ def test_a_run_moves_between_layouts(dataset, tmp_path):
     assert trained.params["anchors"].sharding.device_set == {jax.devices()[0]}
     np.testing.assert_array_equal(trained.params["anchors"], split.params["anchors"][:I])
     np.testing.assert_allclose(
-        measured(split.run, split.session.model, split.params, dataset),
-        measured(trained.run, trained.model, trained.params, dataset),
+        measured(split.run, split.session.recipe.score, split.params, dataset, item_shards=4),
+        measured(trained.run, trained.score, trained.params, dataset),
         atol=1e-6,
     )
     fit(config_of(4, 2, epochs=2), dataset, path)
@@ -70,9 +70,9 @@ def test_a_run_moves_between_layouts(dataset, tmp_path):
 def checkpoint(tmp_path_factory):
     """A folder with the start of a run on 1 x 4 devices."""
     path, config = tmp_path_factory.mktemp("start"), config_of(4, 4)
-    specs = item_specs(lambda count: init_state(build_model(config, count), config), I)
+    specs = item_specs(lambda count: init_state(tiny_runs.recipe_of(config, count), config), I)
     mesh = make_mesh(config, item_shards=4)
-    state = init_split(lambda: init_state(build_model(config, I), config), specs, mesh)
+    state = init_split(lambda: init_state(tiny_runs.recipe_of(config, I), config), specs, mesh)
     with Checkpoints(path) as checkpoints:
         checkpoints.save(state, state.params)
     return path
@@ -80,7 +80,7 @@ def checkpoint(tmp_path_factory):
 
 def like(num_items):
     config = config_of(1, 1)
-    return init_state(build_model(config, num_items), config).params
+    return init_state(tiny_runs.recipe_of(config, num_items), config).params
 
 
 def test_padding_is_all_that_restoring_cuts(checkpoint):

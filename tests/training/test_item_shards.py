@@ -9,16 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType
-from tiny_runs import tiny_config
+from tiny_runs import recipe_of, tiny_config
 
 from piavae_jax.data.batches import epoch_order, order_capacity, pad_to_shards, plan_capacity, to_device
 from piavae_jax.data.csr import from_pairs
 from piavae_jax.evaluation import DATA_AXIS, ITEM_AXIS
 from piavae_jax.schedules import linear_to_cap
 from piavae_jax.training.layout import init_split, item_specs
-from piavae_jax.training.objective import make_loss_fn
-from piavae_jax.training.session import build_model
-from piavae_jax.training.state import init_state, make_optimizer, make_weight_schedule, order_key
+from piavae_jax.training.state import init_state, make_weight_schedule, order_key
 from piavae_jax.training.step import make_run_steps, make_train_step
 
 I, USERS, B, STEPS = 41, 50, 16, 20  # no number of shards divides the items, nor the batch the users
@@ -52,19 +50,18 @@ def mesh_of(data, items):
 
 def steps_of(config, item_axis):
     return make_train_step(
-        make_loss_fn(build_model(config, I, item_axis=item_axis), config),
-        make_optimizer(config),
+        recipe_of(config, I, item_axis).phases[0],
         linear_to_cap(cap=config.kl.cap, total_steps=config.kl.total_steps),
         make_weight_schedule(config),
     )
 
 
 def specs_of(config):
-    return item_specs(lambda count: init_state(build_model(config, count), config), I)
+    return item_specs(lambda count: init_state(recipe_of(config, count), config), I)
 
 
 def start_of(config, mesh):
-    return init_split(lambda: init_state(build_model(config, I), config), specs_of(config), mesh)
+    return init_split(lambda: init_state(recipe_of(config, I), config), specs_of(config), mesh)
 
 
 def order_of(state, shards):
@@ -90,7 +87,7 @@ def prepared(config, data, items):
 @cache
 def on_one_device(**choices):
     config = config_of(**choices)
-    state = init_state(build_model(config, I), config)
+    state = init_state(recipe_of(config, I), config)
     order, slots = order_of(state, 1)
     state, sums = make_run_steps(steps_of(config, None))(state, to_device(TRAIN), order, slots)
     return jax.device_get(state.params), jax.device_get(sums)
@@ -136,7 +133,7 @@ def test_shards_change_nothing_and_no_device_holds_a_whole_table_or_all_logits(m
 
 def test_shards_start_from_the_same_numbers():
     config = config_of("adam")
-    whole = init_state(build_model(config, I), config)
+    whole = init_state(recipe_of(config, I), config)
     split = start_of(config, mesh_of(1, 4))
     chex.assert_trees_all_close(jax.tree.map(cut, split.params, whole.params), whole.params, rtol=1e-6)
 
@@ -151,7 +148,7 @@ def test_tables_and_their_moments_are_split_and_the_rest_is_on_every_device():
         "['anchors']": (11, D),
     }
     assert state.params["encoder"]["Linear_0"]["kernel"].shape == (H, 2 * D)
-    for tree in (state.params, state.opt_state[0].mu, state.opt_state[0].nu):
+    for tree in (state.params, state.opt_state["joint"][0].mu, state.opt_state["joint"][0].nu):
         for path, leaf in jax.tree.leaves_with_path(tree):
             shapes = {shard.data.shape for shard in leaf.addressable_shards}
             assert shapes == {own_shapes.get(jax.tree_util.keystr(path), leaf.shape)}

@@ -16,8 +16,8 @@ from tiny_runs import tiny_dataset
 from piavae_jax.data.prepared import write_prepared
 from piavae_jax.training import run_folder
 from piavae_jax.training.checkpoint import Checkpoints
+from piavae_jax.training.recipes import build_recipe
 from piavae_jax.training.restore import restore
-from piavae_jax.training.session import build_model
 from piavae_jax.training.state import init_state
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def kill_at_a_random_moment(process, metrics, generator):
 def final_state(workdir):
     run = run_folder.load(workdir)
     with Checkpoints(workdir, read_only=True) as checkpoints:
-        state, _ = checkpoints.restore(init_state(build_model(run.config, run.vocabulary.height), run.config))
+        state, _ = checkpoints.restore(init_state(build_recipe(run.config, run.catalogue), run.config))
     return jax.tree.map(
         lambda leaf: jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf, state
     )

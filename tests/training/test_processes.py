@@ -145,7 +145,7 @@ def test_processes_go_on_and_end_as_one_process_does(folder, killed, expected, p
     assert all("test users" not in said for _, said, _ in job[1:])
     values = pl.read_parquet(folder / workdir / "results" / "test_users.parquet")
     dataset, run = load_prepared(folder / "data"), restore(folder / "alone")
-    alone, _ = evaluate_run(run.run, run.model, run.params, dataset)
+    alone, _ = evaluate_run(run.run, run.score, run.params, dataset)
     np.testing.assert_allclose(values["ndcg@100"], alone["ndcg@100"], rtol=TOLERANCE)
 
 

@@ -6,13 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType
-from tiny_runs import TRAIN_USERS, tiny_config, tiny_dataset
+from tiny_runs import TRAIN_USERS, recipe_of, tiny_config, tiny_dataset
 
 from piavae_jax import losses, masking, sampling, schedules
 from piavae_jax.data.batches import epoch_order, gather_batch, order_capacity, plan_capacity, to_device
-from piavae_jax.models import multvae
-from piavae_jax.training.objective import make_loss_fn
-from piavae_jax.training.state import init_state, make_optimizer, make_weight_schedule, order_key, step_key
+from piavae_jax.training.recipes.parts import build_body
+from piavae_jax.training.state import init_state, make_weight_schedule, order_key, step_key
 from piavae_jax.training.step import make_run_steps, make_train_step
 
 DATASET = tiny_dataset()
@@ -27,14 +26,13 @@ def build(optimizer="sgd", **pia):
     config.optimizer.learning_rate = 0.05 if optimizer == "sgd" else 1e-3
     for name, value in pia.items():
         setattr(config.pia, name, value)
-    model = multvae(DATASET.num_items, hidden=config.model.hidden, latent_dim=config.model.latent_dim)
+    recipe = recipe_of(config)
     train_step = make_train_step(
-        make_loss_fn(model, config),
-        make_optimizer(config),
+        recipe.phases[0],
         schedules.linear_to_cap(cap=config.kl.cap, total_steps=config.kl.total_steps),
         make_weight_schedule(config),
     )
-    return config, model, train_step, init_state(model, config)
+    return config, recipe, train_step, init_state(recipe, config)
 
 
 def orders(state, batch_size, shards=1):
@@ -96,7 +94,8 @@ def test_padding_changes_nothing():
 
 
 def test_a_step_is_sgd_on_the_mean_objective():
-    config, model, train_step, state = build()
+    config, _, train_step, state = build()
+    model = build_body(config, DATASET.num_items)
     batch = gather_batch(ROWS, jnp.arange(16, dtype=jnp.int32), capacity=256)
     dense = np.zeros((16, DATASET.num_items), np.float32)
     for user in range(16):
@@ -105,7 +104,7 @@ def test_a_step_is_sgd_on_the_mean_objective():
 
     def mean_loss(params):
         rows = jnp.asarray(dense)
-        posterior = model.encode(params, masking.bernoulli(rows, keep_prob=config.model.keep_prob, key=mask_key))
+        posterior = model.encode(params, masking.bernoulli(rows, keep_prob=config.mask.keep_prob, key=mask_key))
         logits = model.decode(params, sampling.reparameterize(posterior, key=noise_key))
         loss, _ = losses.pia_elbo(posterior, logits, rows, beta=0.0, anchors=params["anchors"], anchor_weight=2.0)
         return loss.mean()
@@ -175,7 +174,8 @@ def test_no_transfer_and_no_callback_inside_the_steps():
 
 def test_the_input_of_the_encoder_is_never_dense():
     """Of arrays B x I a step holds the logits and their gradient, not rows of users."""
-    _, model, _, state = build()
+    config, _, _, state = build()
+    model = build_body(config, DATASET.num_items)
     batch = gather_batch(ROWS, jnp.arange(16, dtype=jnp.int32), capacity=256)
     encode = jax.jit(lambda params, batch: model.encode(params, masking.encoder_input(batch)))
     assert f"16x{DATASET.num_items}x" not in encode.lower(state.params, batch).as_text()

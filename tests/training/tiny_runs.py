@@ -6,6 +6,9 @@ import polars as pl
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.csr import from_pairs
 from piavae_jax.data.prepared import HeldOut, PreparedDataset, assemble
+from piavae_jax.training.catalogue import Catalogue
+from piavae_jax.training.recipe import Recipe
+from piavae_jax.training.recipes import build_recipe
 
 NUM_ITEMS, TRAIN_USERS, HELDOUT_USERS = 40, 50, 12
 
@@ -65,3 +68,8 @@ def tiny_config(path: str = "unused") -> ExperimentConfig:
     config.training.devices = 1
     config.training.checkpoint_seconds = 0
     return config
+
+
+def recipe_of(config: ExperimentConfig, num_items: int = NUM_ITEMS, item_axis: str | None = None) -> Recipe:
+    """The recipe of a config for so many items, all equally popular."""
+    return build_recipe(config, Catalogue(np.full(num_items, 3), TRAIN_USERS), item_axis=item_axis)

@@ -1,0 +1,157 @@
+"""Several models as one: what it scores, what is chosen, what a folder is enough for."""
+
+import json
+import shutil
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from batch_factory import dense_rows, sparse_batch
+from tiny_runs import tiny_config, tiny_dataset
+
+from piavae_jax.baselines import edlae, full_rank_scores, pruned_scores
+from piavae_jax.config import FusionConfig, validate
+from piavae_jax.data.prepared import load_prepared, write_prepared
+from piavae_jax.errors import UserError
+from piavae_jax.training.ensemble import fit_fused
+from piavae_jax.training.fusion import FusedParams, choose_weight, fit_linear, like_linear, make_fused_score
+from piavae_jax.training.restore import restore
+from piavae_jax.training.results import evaluate_run
+
+ITEMS = 9
+
+
+def scores_of(table, batch):
+    """A scorer whose parameters are its scores."""
+    return table[: batch.lengths.shape[0]]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "tiny"
+    write_prepared(tiny_dataset(), path)
+    return load_prepared(path)
+
+
+def config_of(**fusion):
+    config = tiny_config()
+    config.training.epochs = 3
+    config.fusion = FusionConfig(**{"members": 2, "linear": "edlae", "weights": (0.0, 2.0, 8.0)} | fusion)
+    return validate(config)
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory):
+    return fit_fused(config_of(), dataset, tmp_path_factory.mktemp("runs") / "fused")
+
+
+def test_scores_are_the_mean_log_softmax_plus_the_weighted_linear_score():
+    generator = np.random.default_rng(0)
+    batch = sparse_batch(dense_rows([2, 3], ITEMS), padding=3)
+    first, second = generator.normal(size=(2, 2, ITEMS)).astype(np.float32)
+    weights = generator.normal(size=(ITEMS, ITEMS)).astype(np.float32)
+    params = FusedParams((jnp.asarray(first), jnp.asarray(second)), {"weights": jnp.asarray(weights)}, jnp.float32(1.5))
+    logs = [row - np.log(np.exp(row).sum(axis=1, keepdims=True)) for row in (first, second)]
+    expected = sum(logs) / 2 + 1.5 * dense_rows([2, 3], ITEMS) @ weights
+    np.testing.assert_allclose(make_fused_score(scores_of, full_rank_scores)(params, batch), expected, rtol=1e-5)
+    alone = FusedParams((jnp.asarray(first),), None, jnp.float32(0.0))
+    np.testing.assert_allclose(make_fused_score(scores_of, None)(alone, batch), logs[0], rtol=1e-5)
+
+
+def test_the_best_weight_is_chosen_and_the_first_among_equals(finished):
+    evaluator = finished.members[0].session.validation
+    params, choices = choose_weight(
+        finished.score, finished.params, evaluator, weights=(4.0, 0.0, 4.0), metric="ndcg@100"
+    )
+    reached = [choice.metric for choice in choices]
+    assert reached[0] == reached[2]
+    assert float(params.weight) == choices[int(np.argmax(reached))].weight
+    best = evaluator.evaluate(finished.score, params).summary("ndcg@100").mean
+    assert best == max(reached)
+
+
+def test_what_is_fused_is_what_its_folder_holds(finished, dataset):
+    config = config_of()
+    assert [member.run.config.seed for member in finished.members] == [config.seed, config.seed + 1]
+    expected = edlae(dropout=0.33, regularization=300.0).fit(dataset.train, dataset.num_items)["weights"]
+    np.testing.assert_allclose(finished.params.linear["weights"], expected, rtol=1e-6)
+    for mine, member in zip(finished.params.members, finished.members, strict=True):
+        chex.assert_trees_all_equal(mine, member.params)
+    trained = restore(finished.run.path)
+    chex.assert_trees_all_equal(trained.params, finished.params)
+    again, _ = evaluate_run(trained.run, trained.score, trained.params, dataset)
+    before, _ = evaluate_run(finished.run, finished.score, finished.params, dataset)
+    np.testing.assert_array_equal(again["ndcg@100"], before["ndcg@100"])
+
+
+def test_the_members_folders_are_not_needed_to_score(finished, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(finished.run.path, moved, ignore=shutil.ignore_patterns("members"))
+    chex.assert_trees_all_equal(restore(moved).params, finished.params)
+
+
+def test_called_again_it_trains_only_what_is_missing(finished, dataset, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished.run.path, copy)
+    shutil.rmtree(copy / "fusion")
+    shutil.rmtree(copy / "members" / "4")
+    first = json.loads((copy / "members" / "3" / "metrics.jsonl").read_text().splitlines()[0])
+    resumed = fit_fused(config_of(), dataset, copy)
+    chex.assert_trees_all_equal(resumed.params, finished.params)
+    assert json.loads((copy / "members" / "3" / "metrics.jsonl").read_text().splitlines()[0]) == first
+
+
+def test_a_finished_model_is_read_not_fitted(finished, dataset, monkeypatch):
+    monkeypatch.setattr("piavae_jax.training.ensemble.fit_linear", None)
+    again = fit_fused(config_of(), dataset, finished.run.path)
+    chex.assert_trees_all_equal(again.params, finished.params)
+    assert again.choices == finished.choices
+    assert again.linear_seconds == finished.linear_seconds > 0
+
+
+def test_another_config_is_refused(finished, dataset):
+    with pytest.raises(UserError, match=r"was trained with config.fusion.regularization=300.0, now it is 7.0"):
+        fit_fused(config_of(regularization=7.0), dataset, finished.run.path)
+
+
+def test_an_unfinished_model_cannot_be_restored(finished, tmp_path):
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(finished.run.path, unfinished, ignore=shutil.ignore_patterns("fusion"))
+    with pytest.raises(UserError, match="its training has not ended"):
+        restore(unfinished)
+
+
+def test_a_damaged_model_is_reported(finished, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(finished.run.path, damaged)
+    for file in (damaged / "fusion").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be read"):
+        restore(damaged)
+
+
+@pytest.mark.parametrize("linear", ["ease", "edlae"])
+def test_a_pruned_model_keeping_all_scores_like_a_whole_one(dataset, linear):
+    batch = sparse_batch(dense_rows([3, 1, 5], dataset.num_items))
+    whole = fit_linear(FusionConfig(linear=linear), dataset.train, dataset.num_items)
+    pruned = fit_linear(FusionConfig(linear=linear, keep=dataset.num_items), dataset.train, dataset.num_items)
+    np.testing.assert_allclose(pruned_scores(pruned, batch), full_rank_scores(whole, batch), atol=1e-5)
+
+
+@pytest.mark.parametrize("keep", [0, 5])
+def test_shapes_are_known_before_anything_is_fitted(dataset, keep):
+    fusion = FusionConfig(linear="ease", keep=keep)
+    like = like_linear(fusion, dataset.num_items)
+    fitted = fit_linear(fusion, dataset.train, dataset.num_items)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), fitted) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), like
+    )
+
+
+def test_an_ensemble_needs_no_linear_model(dataset, tmp_path):
+    result = fit_fused(config_of(linear="none"), dataset, tmp_path / "ensemble")
+    assert result.params.linear is None
+    chex.assert_trees_all_equal(restore(tmp_path / "ensemble").params, result.params)
