@@ -1,0 +1,47 @@
+"""What `bin/benchmark.py` does."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from piavae_jax.benchmark.folder import open_folder
+from piavae_jax.benchmark.registry import UPLIFTS, choose_systems
+from piavae_jax.benchmark.report import make_report, write_report
+from piavae_jax.benchmark.runner import check_held_out, run_systems
+from piavae_jax.data.prepared import load_prepared
+from piavae_jax.training import run_folder
+
+
+def run_benchmark(data: Path, *, models: str, seeds: int, out: Path, console: Console, command: str) -> None:
+    """Run the systems that are not done, and report on all that are there.
+
+    Args:
+      data: a prepared data set.
+      models: names of systems separated by commas, or "all".
+      seeds: runs of each system that draws random numbers.
+      out: the benchmark's folder, new or begun on the same data.
+      console: where to show what goes on, and the tables.
+      command: the command line, to be written down.
+
+    Raises:
+      UserError: a model is unknown, the data cannot be used, or the folder is another's.
+    """
+    systems, dataset = choose_systems(models), load_prepared(data)
+    check_held_out(dataset)
+    with run_folder.locked(out):
+        open_folder(out, dataset, command=command)
+        try:
+            run_systems(systems, dataset, out, seeds=seeds, console=console)
+        except KeyboardInterrupt:
+            console.print(f"what is done is in {out}; the same command goes on", highlight=False)
+            raise
+        report_benchmark(out, console=console)
+
+
+def report_benchmark(out: Path, *, console: Console) -> None:
+    """Write and show the report of what is there.
+
+    Raises:
+      UserError: the folder holds no benchmark, or nothing in it is done.
+    """
+    write_report(make_report(out, uplifts=UPLIFTS), out, console)

@@ -1,0 +1,80 @@
+"""Systems that fuse trained models with a linear one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from piavae_jax.baselines import choose
+from piavae_jax.benchmark.neural import RUN, config_of, count_parameters, listening
+from piavae_jax.benchmark.system import Outcome, System
+from piavae_jax.config import ExperimentConfig, apply_settings, to_dict
+from piavae_jax.data.prepared import PreparedDataset
+from piavae_jax.training import run_folder
+from piavae_jax.training.ensemble import FusedResult, fit_fused
+from piavae_jax.training.results import make_run_evaluator
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def fused(
+    name: str,
+    label: str,
+    *,
+    preset: str,
+    linear: str,
+    members: int = 1,
+    settings: Mapping[str, Any] = _NOTHING,
+) -> System:
+    """Build a system that adds the scores of a preset's members and of a linear model.
+
+    The linear model is the best of its grid on the validation users; then the members are trained, and the weight is
+    chosen on the same users.
+
+    Args:
+      name: of the system.
+      label: for tables.
+      preset: of the members, one of `presets.PRESETS`.
+      linear: `ease`, `edlae` or `edlae_weighted`, a key of `BASELINES`.
+      members: models that differ by their seed.
+      settings: values by config path that differ from `sized_config`.
+    """
+
+    def run(dataset: PreparedDataset, folder: Path, seed: int, console: Console) -> Outcome:
+        chosen = choose(linear, dataset).settings
+        console.print(f"    {linear}  {', '.join(f'{key} {value:g}' for key, value in chosen.items())}")
+        fusion = {"linear": linear.removesuffix("_weighted"), "members": members, **chosen}
+        # Members of two seeds of the system must not be the same models.
+        config = apply_settings(
+            config_of(dataset, preset, name=name, seed=seed * members),
+            {**settings, **{f"fusion.{field}": value for field, value in fusion.items()}},
+        )
+        with listening(console) as listener:
+            result = fit_fused(config, dataset, folder / RUN, listener=listener)
+        return _measure(result, config, dataset)
+
+    return System(name, label, seeds=True, family="fusion", run=run)
+
+
+def _measure(result: FusedResult, config: ExperimentConfig, dataset: PreparedDataset) -> Outcome:
+    validation, test = (
+        make_run_evaluator(result.run, dataset, split=split).evaluate(result.score, result.params)
+        for split in ("validation", "test")
+    )
+    records = [record for member in result.members for record in run_folder.read_metrics(member.run)]
+    linear = sum(leaf.size for leaf in jax.tree.leaves(result.params.linear))
+    values = to_dict(config)
+    return Outcome(
+        validation,
+        test,
+        train_seconds=sum(record["train_seconds"] for record in records) + result.linear_seconds,
+        parameters=linear + sum(count_parameters(member) for member in result.params.members),
+        settings={
+            "weight": float(result.params.weight),
+            "validation": [choice._asdict() for choice in result.choices],
+            "config": {name: values[name] for name in values if name not in ("name", "seed", "workdir", "data")},
+        },
+    )

@@ -1,0 +1,41 @@
+"""Systems of `piavae_jax.baselines`, which are fitted in one go with the settings that are best on validation."""
+
+from pathlib import Path
+
+import jax
+from rich.console import Console
+
+from piavae_jax.baselines import Choice, choose
+from piavae_jax.benchmark.system import Family, Outcome, System
+from piavae_jax.config import ExperimentConfig
+from piavae_jax.data.prepared import PreparedDataset
+from piavae_jax.training.session import SELECTION_METRIC, make_evaluator
+
+
+def linear(name: str, label: str, *, family: Family = "linear") -> System:
+    """Build the system of a baseline.
+
+    Args:
+      name: a key of `BASELINES`, whose grid is searched, and the name of the system.
+      label: for tables.
+      family: for tables.
+    """
+
+    def run(dataset: PreparedDataset, folder: Path, seed: int, console: Console) -> Outcome:
+        del folder, seed
+        choice = choose(name, dataset)
+        _describe(choice, console)
+        validation, test = (
+            make_evaluator(ExperimentConfig(), part, dataset).evaluate(choice.baseline.score, choice.params)
+            for part in (dataset.validation, dataset.test)
+        )
+        parameters = sum(int(leaf.size) for leaf in jax.tree.leaves(choice.params))
+        return Outcome(validation, test, choice.seconds, parameters, dict(choice.settings))
+
+    return System(name, label, seeds=False, family=family, run=run)
+
+
+def _describe(choice: Choice, console: Console) -> None:
+    for row in choice.table.iter_rows(named=True) if choice.table.height > 1 else ():
+        settings = ", ".join(f"{setting} {row[setting]:g}" for setting in choice.settings)
+        console.print(f"    {settings}  nDCG@100 {row[SELECTION_METRIC]:.4f}", highlight=False)

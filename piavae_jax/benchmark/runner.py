@@ -1,0 +1,96 @@
+"""Run systems one after the other; what is done stays done."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from piavae_jax.benchmark.formats import format_score, format_seconds
+from piavae_jax.benchmark.records import Record, is_done, read_records, run_path, write_failure, write_outcome
+from piavae_jax.benchmark.system import Outcome, System
+from piavae_jax.benchmark.time_left import Job, describe_time_left, list_jobs
+from piavae_jax.data.prepared import PreparedDataset
+from piavae_jax.errors import UserError
+from piavae_jax.training.epoch import NonFiniteLoss
+from piavae_jax.training.session import SELECTION_METRIC
+
+# What is the system's own failure on this data and machine; any other error is the user's to mend, or ours.
+_FAILURES = (NonFiniteLoss, FloatingPointError, np.linalg.LinAlgError, MemoryError, jax.errors.JaxRuntimeError)
+
+
+def run_systems(
+    systems: Sequence[System], dataset: PreparedDataset, root: Path, *, seeds: int, console: Console
+) -> None:
+    """Run each system with the seeds 0 to `seeds - 1`, passing over runs that are done.
+
+    A run that fails is written down and the others go on; the next call tries it again. One that was stopped at any
+    instant goes on as far as the system can.
+
+    Args:
+      systems: what to run.
+      dataset: a prepared data set.
+      root: the folder of the benchmark.
+      seeds: runs of a system that draws random numbers.
+      console: where a line says what runs and how long is left.
+
+    Raises:
+      UserError: a system refuses what it is given.
+    """
+    jobs = list_jobs(systems, seeds=seeds)
+    todo = [job for job in jobs if not is_done(run_path(root, job.system.name, job.seed))]
+    if len(todo) < len(jobs):
+        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already", highlight=False)
+    finished = read_records(root)
+    for number, job in enumerate(todo):
+        left = describe_time_left(todo[number:], finished)
+        position = len(jobs) - len(todo) + number + 1
+        console.print(f"{position}/{len(jobs)}  {_describe(job)}{left and f'  ({left})'}", highlight=False)
+        finished.append(_run(job, dataset, root, console))
+
+
+def check_held_out(dataset: PreparedDataset) -> None:
+    """Refuse, before any work is done, data that nothing can be measured on.
+
+    Raises:
+      UserError: validation or test has no held-out interactions.
+    """
+    for split, part in {"validation": dataset.validation, "test": dataset.test}.items():
+        if part.target.nnz == 0:
+            raise UserError(
+                f"{dataset.path} must have held-out interactions, got none for {split}: prepare it with more "
+                "held-out users"
+            )
+
+
+def _describe(job: Job) -> str:
+    return f"{job.system.label}, seed {job.seed}" if job.system.seeds else job.system.label
+
+
+def _run(job: Job, dataset: PreparedDataset, root: Path, console: Console) -> Record:
+    system, seed = job
+    folder = run_path(root, system.name, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    outcome, error = _attempt(job, dataset, folder, console)
+    seconds = time.perf_counter() - started
+    if outcome is None:
+        write_failure(folder, system, seed, error, seconds=seconds)
+        console.print(f"    failed: {error}", highlight=False, markup=False)
+    else:
+        # A run that was stopped has spent more than this call saw.
+        seconds = max(seconds, outcome.train_seconds)
+        write_outcome(folder, system, seed, outcome, seconds=seconds)
+        quality = format_score(outcome.validation.summary(SELECTION_METRIC).mean)
+        console.print(f"    validation nDCG@100 {quality} in {format_seconds(seconds)}", highlight=False)
+    return Record(system.name, system.label, system.family, seed, seconds, outcome, error)
+
+
+def _attempt(job: Job, dataset: PreparedDataset, folder: Path, console: Console) -> tuple[Outcome | None, str]:
+    try:
+        return job.system.run(dataset, folder, job.seed, console), ""
+    except _FAILURES as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        return None, f"{type(error).__name__}: {reason}" if reason else type(error).__name__
