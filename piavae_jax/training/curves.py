@@ -8,7 +8,15 @@ from piavae_jax.errors import UserError
 
 _LEGEND: Mapping[str, Any] = {"fontsize": "small", "frameon": False}
 Records: TypeAlias = Sequence[Mapping[str, Any]]
-_TERMS = {"nll": "negative log-likelihood", "kl": "KL", "anchor": "anchor loss"}
+_TERMS = {
+    "nll": "reconstruction",
+    "warp": "WARP",
+    "lambdarank": "LambdaRank",
+    "kl": "KL",
+    "anchor": "anchor loss",
+    "consistency": "distance of views",
+    "critic": "critic's squared error",
+}
 
 
 def draw_curves(records: Records, path: Path, *, title: str) -> None:
@@ -37,8 +45,14 @@ def draw_curves(records: Records, path: Path, *, title: str) -> None:
 
 
 def _plot(axes: Any, records: Records, key: str, **style: Any) -> Any:
-    (line,) = axes.plot([record["epoch"] for record in records], [record[key] for record in records], **style)
+    # Not every stage of a training has every term.
+    points = [(record["epoch"], record[key]) for record in records if key in record]
+    (line,) = axes.plot(*zip(*points, strict=True), **style)
     return line
+
+
+def _has(records: Records, key: str) -> bool:
+    return any(key in record for record in records)
 
 
 def _draw_quality(axes: Any, records: Records) -> None:
@@ -52,7 +66,7 @@ def _draw_quality(axes: Any, records: Records) -> None:
 
 def _draw_terms(axes: Any, records: Records) -> None:
     for key, label in _TERMS.items():
-        if key in records[0]:
+        if _has(records, key):
             _plot(axes, records, key, label=label)
     axes.set(title="loss terms, unweighted", yscale="log")
     axes.legend(**_LEGEND)
@@ -61,7 +75,7 @@ def _draw_terms(axes: Any, records: Records) -> None:
 def _draw_weights(axes: Any, records: Records) -> None:
     lines = [_plot(axes, records, "beta", label="beta (KL)")]
     axes.set(title="weights", ylim=(0, None))
-    if "anchor" in records[0]:
+    if _has(records, "anchor"):
         right = axes.twinx()
         lines.append(_plot(right, records, "anchor_weight", label="lambda_A (anchor), right", color="tab:green"))
         right.set_ylim(0, None)

@@ -11,12 +11,13 @@ from rich.text import Text
 from piavae_jax.training.epoch import EpochMeans
 from piavae_jax.training.session import SELECTION_METRIC
 
+_TERMS = ("loss", "nll", "kl", "anchor", "consistency", "warp", "lambdarank", "critic", "ndcg")
 _VALIDATION = f"validation/{SELECTION_METRIC}"
 
 
 def describe_terms(record: dict[str, Any]) -> str:
     """The losses of an epoch, their weights and the speed."""
-    terms = [f"{name} {record[name]:.2f}" for name in ("loss", "nll", "kl", "anchor") if name in record]
+    terms = [f"{name} {record[name]:.2f}" for name in _TERMS if name in record]
     weights = [f"beta {record['beta']:.3f}"]
     if "anchor" in record:
         weights.append(f"lambda_A {record['anchor_weight']:.2f}")

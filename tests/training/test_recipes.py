@@ -14,7 +14,9 @@ from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.errors import UserError
 from piavae_jax.presets import PRESETS, preset
 from piavae_jax.ranking_losses import warp_loss
+from piavae_jax.training.curves import draw_curves
 from piavae_jax.training.fit import fit
+from piavae_jax.training.progress import describe_terms
 from piavae_jax.training.recipes.parts import build_body
 from piavae_jax.training.restore import restore
 from piavae_jax.training.results import evaluate_run, make_run_evaluator
@@ -92,6 +94,18 @@ def test_stopping_changes_no_bit(finished, dataset, tmp_path, name):
         for record in result.records
     ]
     assert timeless[: len(whole.records)] == timeless[len(whole.records) :]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_its_terms_can_be_drawn_and_described(finished, tmp_path, name):
+    records = finished(name).records
+    draw_curves(records, tmp_path / "curves.png", title=name)
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+    for record in records:
+        said = describe_terms(record)
+        terms = {"nll", "kl", "anchor", "warp", "lambdarank", "critic"} & record.keys()
+        assert terms
+        assert all(f"{term} {record[term]:.2f}" in said for term in terms)
 
 
 def moved(before, after):
