@@ -2,8 +2,9 @@
 
 import copy
 import json
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -59,11 +60,19 @@ def member_config(config: ExperimentConfig, number: int, workdir: Path) -> Exper
 
 
 def fit_fused(
-    config: ExperimentConfig, dataset: PreparedDataset, workdir: Path, *, listener: Listener | None = None
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    workdir: Path,
+    *,
+    listener: Listener | None = None,
+    trained: Iterable[Path] = (),
 ) -> FusedResult:
     """Train what is missing of a fused model's members, fit the linear model, choose its weight on validation.
 
-    Called again it goes on where it stopped; a finished one is read. Arguments and errors as `fit`.
+    Called again it goes on where it stopped; a finished one is read. Arguments and errors as `fit`, and
+
+    Args:
+      trained: run folders; one that is what a member will be is copied in its place, not trained again.
     """
     with run_folder.locked(workdir):
         if run_folder.exists(workdir):
@@ -74,6 +83,7 @@ def fit_fused(
         members = []
         for number in range(config.fusion.members):
             member = member_config(config, number, workdir)
+            _take_over(member, dataset, trained)
             members.append(fit(member, dataset, Path(member.workdir), listener=listener))
         recipe = members[0].session.recipe
         score = make_fused_score(recipe.score, linear_score_of(config.fusion))
@@ -96,6 +106,17 @@ def fit_fused(
         with closing(ocp.StandardCheckpointer()) as checkpointer:
             checkpointer.save((workdir / FUSION).absolute(), params._asdict())
         return FusedResult(run, score, params, members, choices, linear_seconds)
+
+
+def _take_over(member: ExperimentConfig, dataset: PreparedDataset, trained: Iterable[Path]) -> None:
+    target = Path(member.workdir)
+    for path in trained:
+        run = run_folder.load(path)
+        if not target.exists() and run_folder.is_resumable(run, member, dataset):
+            staged = target.with_name(f".{target.name}")  # a copy may be cut short
+            shutil.rmtree(staged, ignore_errors=True)
+            shutil.copytree(path, staged)
+            staged.replace(target)
 
 
 def _write_choices(workdir: Path, choices: Sequence[WeightChoice], linear_seconds: float) -> None:

@@ -147,7 +147,14 @@ def check_resumable(run: RunFolder, config: ExperimentConfig, dataset: PreparedD
         )
 
 
+def is_resumable(run: RunFolder, config: ExperimentConfig, dataset: PreparedDataset) -> bool:
+    """Whether `check_resumable` would let the run go on."""
+    same = next(iter(_differences(configs.to_dict(config), configs.to_dict(run.config))), None) is None
+    return same and run.data_digest == data_digest(dataset)
+
+
 FREE_FIELDS = (
+    "name",
     "workdir",
     "data.path",
     "training.epochs",
