@@ -15,6 +15,7 @@ from piavae_jax.config.schema import (
     PRECISIONS,
     PRIORS,
     RECONSTRUCTIONS,
+    WITH_LINEAR_BODY,
     WITH_POSTERIOR,
     AlternationConfig,
     ExperimentConfig,
@@ -113,7 +114,8 @@ def _check_at_least(config: Any, prefix: str, bounds: dict[str, float]) -> None:
 def _validate_model(model: ModelConfig) -> None:
     _require_one_of(MODELS, "model.name", model.name, "the default is multvae")
     sizes = (*model.hidden, model.latent_dim)
-    _require(len(model.hidden) > 0, "model.hidden", "name at least one layer", model.hidden, "the paper uses (600,)")
+    layers = len(model.hidden) > 0 or model.name in WITH_LINEAR_BODY
+    _require(layers, "model.hidden", f"name at least one layer for {model.name}", model.hidden, "try (600,)")
     _require(min(sizes) >= 1, "model.hidden and latent_dim", "be positive", sizes, "the paper uses (600,) and 200")
     _require_one_of(RECONSTRUCTIONS, "model.reconstruction", model.reconstruction, "the default is multinomial")
     _require_one_of(PRECISIONS, "model.precision", model.precision, "float32 rounds nothing")
