@@ -6,6 +6,7 @@ from piavae_jax.presets import preset
 
 LARGE = 100_000
 """Training users from which on the published settings hold."""
+_FEW_USERS = 10_000
 _LEAST_STEPS = 8  # an epoch
 _ANNEALED = 0.85  # share of the epochs after which beta has reached its cap: 171 of 200 for Liang et al. on ML-20M
 _PATIENCE = 300  # steps without a new best after which training stops: 30 epochs on MovieLens-1M
@@ -26,7 +27,7 @@ def sized_config(dataset: PreparedDataset, name: str) -> ExperimentConfig:
     config = preset(name)
     config.data.path = str(dataset.path)
     if users < LARGE:
-        _make_small(config)
+        _make_small(config, users=users)
         config.training.batch_size = max(min(config.training.batch_size, users // _LEAST_STEPS), 1)
     steps = -(-users // config.training.batch_size)
     if users < LARGE:
@@ -36,7 +37,7 @@ def sized_config(dataset: PreparedDataset, name: str) -> ExperimentConfig:
     return config
 
 
-def _make_small(config: ExperimentConfig) -> None:
+def _make_small(config: ExperimentConfig, *, users: int) -> None:
     config.training.early_stopping = 30
     if config.model.reconstruction == "warp":
         return  # its settings come from such data
@@ -45,7 +46,8 @@ def _make_small(config: ExperimentConfig) -> None:
     config.prior.pseudo_inputs = min(config.prior.pseudo_inputs, 500)
     if config.model.name == "recvae":
         # An epoch is four passes. Anchors start near zero, and too strong a pull collapses the posterior onto them.
-        config.training.batch_size, config.training.early_stopping = 250, 10
+        config.training.batch_size = 250 if users < _FEW_USERS else 500
+        config.training.early_stopping = 10
         config.pia.weight, config.pia.scale = 0.02, 1.0
     if config.model.name == "ract":
         config.stages.pretraining, config.stages.critic = 100, 30
