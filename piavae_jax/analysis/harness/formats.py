@@ -1,5 +1,7 @@
 """Tables of numbers as people read them: on a page of Markdown, on the console."""
 
+import re
+from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -9,17 +11,22 @@ from rich import table as rich_table
 from rich.console import Console
 
 from piavae_jax.analysis.harness.study import Format, Table
-from piavae_jax.benchmark.formats import metric_title
+from piavae_jax.benchmark.formats import format_p, format_score, metric_title
 from piavae_jax.benchmark.markdown import markdown_table
 
-MOST_ROWS = 24
-"""Of a table that the console shows."""
+MOST_ROWS_SHOWN, MOST_ROWS_PRINTED = 24, 60
+"""Of a table that the console shows, and the page."""
 _ANY_WIDTH = 1000
+_HEADINGS = {"p_value": "p", "p_holm": "p (Holm)"}
+_FORMATS: Mapping[str, Format] = {"metric": metric_title, "p_value": format_p, "p_holm": format_p}
+"""Of columns that mean the same in every table."""
 _ERROR, _LOW, _HIGH = "_standard_error", "low", "high"
 
 
 def to_markdown(table: Table) -> str:
-    """A Markdown table, columns of text flush left."""
+    """A Markdown table, columns of text flush left; only its size where it is too long to be read."""
+    if table.frame.height > MOST_ROWS_PRINTED:
+        return f"{table.frame.height:,} rows, {', '.join(table.frame.columns)}"
     columns = columns_of(table)
     return markdown_table(list(columns), list(zip(*columns.values(), strict=True)), left=_text_columns(table.frame))
 
@@ -33,7 +40,7 @@ def to_rich(table: Table, console: Console) -> rich_table.Table | None:
     for line in zip(*columns.values(), strict=True):
         shown.add_row(*line)
     width = console.measure(shown, options=console.options.update(width=_ANY_WIDTH)).maximum
-    return shown if table.frame.height <= MOST_ROWS and width <= console.width else None
+    return shown if table.frame.height <= MOST_ROWS_SHOWN and width <= console.width else None
 
 
 def columns_of(table: Table) -> dict[str, list[str]]:
@@ -53,19 +60,21 @@ def columns_of(table: Table) -> dict[str, list[str]]:
 
 
 def column_title(name: str) -> str:
-    """Such as "nDCG@100" for "ndcg@100", and "best epoch" for "best_epoch"."""
-    return " ".join(metric_title(word) if "@" in word else word for word in name.split("_"))
+    """Such as "validation nDCG@100" for "validation/ndcg@100", and "best epoch" for "best_epoch"."""
+    return _HEADINGS.get(name) or " ".join(
+        metric_title(word) if "@" in word else word for word in re.split("[_/]", name)
+    )
 
 
 def _format_column(table: Table, name: str) -> list[str]:
     column = table.frame[name]
-    spec = table.formats.get(name, _default(column.dtype))
+    spec = table.formats.get(name) or _FORMATS.get(name) or _default(name, column.dtype)
     return [_format(value, spec) for value in column]
 
 
-def _default(dtype: pl.DataType) -> Format:
+def _default(name: str, dtype: pl.DataType) -> Format:
     if dtype.is_float():
-        return ".4f"
+        return format_score if "@" in name else ".4f"
     return "," if dtype.is_integer() else ""
 
 

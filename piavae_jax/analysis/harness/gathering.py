@@ -32,10 +32,10 @@ def gather(sources: Sources, *, seed: int, console: Console) -> Material:
     """
     if not (sources.workdirs or sources.benchmark or sources.sensitivity):
         raise UserError("there is nothing to analyse: pass runs with --workdir, or --benchmark, or --sensitivity")
-    if sources.sensitivity is not None:
-        check_search(sources.sensitivity)
     runs = _load_runs(sources.workdirs)
-    dataset = _load_data(sources.data, runs[0]) if runs else None
+    if sources.sensitivity is not None:
+        _check_search(sources.sensitivity, runs)
+    dataset = load_data(sources.data, runs[0]) if runs else None
     if sources.benchmark is not None:
         _check_benchmark(sources.benchmark, runs)
     return Material(label_runs(runs), dataset, sources.benchmark, sources.sensitivity, seed, console)
@@ -59,16 +59,6 @@ def search_trials(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("trial-*") if run_folder.exists(path))
 
 
-def check_search(root: Path) -> None:
-    """Refuse a folder without trials.
-
-    Raises:
-      UserError: it is no search, or none of its trials has begun.
-    """
-    if not search_trials(root):
-        raise UserError(f"{root} holds no search: it has no trial-*; pass a folder that bin/tune.py wrote as --root")
-
-
 def _load_runs(workdirs: tuple[Path, ...]) -> list[RunFolder]:
     if len({folder.resolve() for folder in workdirs}) < len(workdirs):
         raise UserError(f"run folders must differ, got {', '.join(map(str, workdirs))}; name each once")
@@ -83,7 +73,12 @@ def _load_runs(workdirs: tuple[Path, ...]) -> list[RunFolder]:
     return runs
 
 
-def _load_data(path: Path | None, run: RunFolder) -> PreparedDataset:
+def load_data(path: Path | None, run: RunFolder) -> PreparedDataset:
+    """The data of a run: at `path`, or where they were.
+
+    Raises:
+      UserError: they are not there, or are others.
+    """
     folder = path or Path(run.config.data.path)
     if path is None and not folder.is_dir():
         raise UserError(f"{folder}, the data of {run.path}, is not there; name a prepared data set with --data")
@@ -94,6 +89,18 @@ def _load_data(path: Path | None, run: RunFolder) -> PreparedDataset:
             f"{run.data_digest[:12]}; pass that data set with --data"
         )
     return dataset
+
+
+def _check_search(root: Path, runs: list[RunFolder]) -> None:
+    trials = search_trials(root)
+    if not trials:
+        raise UserError(f"{root} holds no search: it has no trial-*; pass a folder that bin/tune.py wrote as --root")
+    trial = run_folder.load(trials[0])
+    if runs and trial.data_digest != runs[0].data_digest:
+        raise UserError(
+            f"{root} is a search on other data ({trial.data_name}) than {runs[0].path} ({runs[0].data_name}); "
+            "analyse them apart"
+        )
 
 
 def _check_benchmark(root: Path, runs: list[RunFolder]) -> None:

@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from piavae_jax.analysis.harness.study import Study
+from piavae_jax.analysis.studies.figure2 import FIGURE2
+from piavae_jax.analysis.studies.learning_curves import LEARNING_CURVES
+from piavae_jax.analysis.studies.sensitivity import SENSITIVITY_STUDY
+from piavae_jax.analysis.studies.table1 import TABLE1_STUDY
 from piavae_jax.analysis.studies.table3 import TABLE3
+from piavae_jax.analysis.studies.table6 import TABLE6
 from piavae_jax.errors import UserError
 
-STUDIES: Mapping[str, Study] = MappingProxyType({study.name: study for study in (TABLE3,)})
+STUDIES: Mapping[str, Study] = MappingProxyType(
+    {study.name: study for study in (TABLE1_STUDY, FIGURE2, TABLE3, SENSITIVITY_STUDY, TABLE6, LEARNING_CURVES)}
+)
 
 
 def choose_studies(only: str | None) -> list[Study]:

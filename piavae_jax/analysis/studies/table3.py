@@ -1,7 +1,6 @@
 """The paper's Table 3: quality by how many interactions users have."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -9,15 +8,18 @@ import polars as pl
 from piavae_jax import pictures
 from piavae_jax.analysis.harness.material import Material
 from piavae_jax.analysis.harness.needs import RUNS
-from piavae_jax.analysis.harness.pairs import Pair, pairs_of
-from piavae_jax.analysis.harness.study import Findings, Picture, Study, Table
-from piavae_jax.benchmark.formats import format_p, format_score, metric_title
+from piavae_jax.analysis.harness.run_pairs import Pair, pairs_of
+from piavae_jax.analysis.harness.study import Findings, Format, Picture, Study, Table
+from piavae_jax.analysis.harness.words import say_difference, say_signed
+from piavae_jax.benchmark.formats import metric_title
 from piavae_jax.evaluation import PAPER_GROUPS, GroupComparison, UserMetrics, compare_groups, summarize_groups
 from piavae_jax.training.session import SELECTION_METRIC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_FEW = 30
+"""Users; intervals of smaller groups may leave the picture, so that they do not hide the others."""
 QUALITY, DIFFERENCES = "groups", "differences"
 _DEFINITIONS = (
     "A user's interactions are fold-in input and held-out items together; ± is the standard error over the users of a "
@@ -40,18 +42,16 @@ def run(material: Material) -> Findings:
     if compared:
         tables[DIFFERENCES] = Table("Differences in each group", _differences(compared), _FORMATS)
         title = f"Test users of {material.dataset.name}: difference by number of interactions"
-        caption = "Mean difference in each group with its 95 % interval."
+        caption = f"Mean differences with 95 % intervals; those of groups under {_FEW} users may leave the picture."
         drawn[DIFFERENCES] = Picture(caption, lambda: draw_differences(compared, title=title))
     sentences = [sentence for pair, rows in compared.items() for sentence in _describe(pair, rows)]
     return Findings((*sentences, *_DEFINITIONS[: 1 + bool(compared)]), tables, drawn)
 
 
 TABLE3 = Study("table3", "Quality by user group (Table 3)", (RUNS,), run)
-_SIGNED = partial(format_score, sign=True)
-_FORMATS = {
+_FORMATS: Mapping[str, Format] = {
     "relative": "+.1%",
-    **dict.fromkeys(("difference", "low", "high"), _SIGNED),
-    **dict.fromkeys(("p_value", "p_holm"), format_p),
+    **dict.fromkeys(("difference", "low", "high"), say_signed),
 }
 
 
@@ -89,11 +89,7 @@ def _differences(compared: Compared) -> pl.DataFrame:
 
 def _describe(pair: Pair, rows: Sequence[GroupComparison]) -> list[str]:
     chosen = [row for row in rows if row.comparison.metric == SELECTION_METRIC]
-    parts = [
-        f"{group.label} interactions {format_score(row.difference, sign=True)} "
-        f"({format_score(row.low, sign=True)} to {format_score(row.high, sign=True)}, {row.users:,} users)"
-        for group, row in chosen
-    ]
+    parts = [f"{group.label} interactions {say_difference(row)}, {row.users:,} users" for group, row in chosen]
     sentences = [f"{metric_title(SELECTION_METRIC)} of {pair.system} minus {pair.baseline}: {'; '.join(parts)}."]
     if pair.is_pia and chosen:
         sentences.append(_judge(chosen))
@@ -124,15 +120,25 @@ def draw_differences(compared: Compared, *, title: str) -> "Figure":
             chosen = [row for row in rows if row.comparison.metric == metric]
             shift = 0.18 * (number - (len(compared) - 1) / 2)
             _draw_pair(axes, chosen, groups, shift=shift, number=number, label=f"{pair.system} minus {pair.baseline}")
+        axes.set_xlim(*_limits([row for rows in compared.values() for row in rows if row.comparison.metric == metric]))
         axes.axvline(0, color="0.3", linewidth=0.8)
         axes.set_title(metric_title(metric))
         axes.grid(axis="x")
-    panels[0].set_yticks(range(len(groups)), groups)
+    users = {row.group.label: row.comparison.users for rows in compared.values() for row in rows}
+    panels[0].set_yticks(range(len(groups)), [f"{label}\n{users[label]:,} users" for label in groups])
     panels[0].invert_yaxis()
     panels[0].set_ylabel("interactions")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=1)
     return figure
+
+
+def _limits(rows: Sequence[GroupComparison]) -> tuple[float, float]:
+    """From the lowest to the highest end of an interval and zero, small groups left out where there are others."""
+    large = [row.comparison for row in rows if row.comparison.users >= _FEW] or [row.comparison for row in rows]
+    low, high = min(0.0, *(row.low for row in large)), max(0.0, *(row.high for row in large))
+    margin = 0.15 * (high - low) or 0.01
+    return low - margin, high + margin
 
 
 def _draw_pair(

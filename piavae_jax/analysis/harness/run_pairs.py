@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from flax.traverse_util import flatten_dict
+
 from piavae_jax import config as configs
 from piavae_jax.training.run_folder import FREE_FIELDS, RunFolder
 
@@ -40,12 +42,5 @@ def twin_without_pia(label: str, runs: Mapping[str, RunFolder]) -> str | None:
 
 def _settings(run: RunFolder) -> dict[str, Any]:
     """What distinguishes trainings, PIA aside."""
-    flat = _flatten(configs.to_dict(run.config))
+    flat = flatten_dict(configs.to_dict(run.config), sep=".")
     return {path: value for path, value in flat.items() if path not in _IGNORED and not path.startswith("pia.")}
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
