@@ -76,8 +76,8 @@ def run(material: Material) -> Findings:
     }
     caption = (
         "t-SNE of the posterior means of training users under clean input, one picture a run. Only who is near whom "
-        "means something: distances between clusters, sizes and axes do not. Below, in the latent space: silhouette, own "
-        "cohort among the nearest users, W2 between barycentres, and the mean distance to the own one (spread)."
+        "means something: distances between clusters, sizes and axes do not. Below, in the latent space: silhouette, "
+        "own cohort among the nearest users, W2 between barycentres, and the mean distance to the own one (spread)."
     )
     title = f"Latent space of users of {material.dataset.name}"
     drawn = {PLACES: Picture(caption, lambda: draw_panels(panels, cohorts, cohort_of, title=title))}

@@ -161,8 +161,8 @@ def _sentences(timings: Mapping[str, Timing], overheads: Overheads) -> list[str]
         *found,
         f"The paper's means, on an NVIDIA A10G: {paper}.",
         "Wall-clock seconds of training alone, without validation and checkpoints; the first epoch is left out "
-        "because it compiles. Intervals are of a bootstrap over epochs: they know nothing of a machine that was slower during the "
-        "whole of one run.",
+        "because it compiles. Intervals are of a bootstrap over epochs: they know nothing of a machine that was slower "
+        "during the whole of one run.",
     ]
 
 
