@@ -1,6 +1,6 @@
 """What the pictures of this library have in common: fonts, colours, axes, and how they become files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,11 @@ SEQUENTIAL = "viridis"
 """Map for amounts."""
 DIVERGING = "RdBu"
 """Map for differences; its middle is zero."""
-NOTE = {"fontsize": 9, "color": "0.25", "linespacing": 1.5}
+NOTE: Mapping[str, Any] = {"fontsize": 9, "color": "0.25", "linespacing": 1.5}
 """Style of explanations inside a picture."""
 
 _STYLE = {
+    "axes.prop_cycle": f"cycler('color', {list(COLOURS)})",
     "font.size": 10.5,
     "axes.titlesize": 11.5,
     "axes.titlelocation": "left",
@@ -52,7 +53,7 @@ def new_figure(width: float, height: float, *, title: str | None = None, extra: 
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError(f"pictures need matplotlib; install it with: pip install 'piavae-jax[{extra}]'") from error
+        raise _missing(extra) from error
     figure = Figure(figsize=(width, height), layout="constrained")
     if title is not None:
         figure.suptitle(title, x=0.01, ha="left")
@@ -60,18 +61,25 @@ def new_figure(width: float, height: float, *, title: str | None = None, extra: 
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def style(*, extra: str = "plots") -> Iterator[None]:
     """Draw and save inside: the library's fonts and axes, whatever the user's own settings of matplotlib are.
+
+    Also decorates a function that does both.
 
     Raises:
       UserError: matplotlib is not installed.
     """
     try:
+        import matplotlib.figure  # noqa: F401  what is drawn on
         from matplotlib.style import context
     except ImportError as error:
-        raise UserError("pictures need matplotlib; install it with: pip install 'piavae-jax[plots]'") from error
+        raise _missing(extra) from error
     with context(["default", _STYLE]):
         yield
+
+
+def _missing(extra: str) -> UserError:
+    return UserError(f"pictures need matplotlib; install it with: pip install 'piavae-jax[{extra}]'")
 
 
 def save(figure: "Figure", path: Path) -> None:
