@@ -18,9 +18,18 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="session")
 def run_path(dataset, tmp_path_factory):
     """The run folder of a small Multi-VAE + PIA, trained on `dataset`."""
-    path = tmp_path_factory.mktemp("runs") / "multvae_pia"
+    return _train(dataset, tmp_path_factory.mktemp("runs") / "multvae_pia", pia=True)
+
+
+@pytest.fixture(scope="session")
+def twin_path(dataset, tmp_path_factory):
+    """The run folder of the same Multi-VAE without PIA."""
+    return _train(dataset, tmp_path_factory.mktemp("runs") / "multvae", pia=False)
+
+
+def _train(dataset, path, *, pia):
     config = tiny_config(str(dataset.path))
-    config.training.epochs, config.kl.total_steps = 12, 30
+    config.training.epochs, config.kl.total_steps, config.pia.enabled = 12, 30, pia
     with jax.numpy_dtype_promotion("standard"):  # Optax's Adam mixes Python floats with int32 counts
         fit(config, dataset, path)
     return path

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -13,6 +14,7 @@ from piavae_jax.analysis.harness.material import Material
 from piavae_jax.analysis.harness.needs import POSTERIOR
 from piavae_jax.analysis.harness.study import Findings, Format, Picture, Study, Table
 from piavae_jax.analysis.harness.words import say_difference
+from piavae_jax.analysis.neighbours import nearest_neighbours
 from piavae_jax.analysis.posteriors import encode_rows
 from piavae_jax.analysis.studies.cohorts import NAMES, Cohort, choose_cohorts
 from piavae_jax.analysis.studies.published import FIGURE2_NDCG
@@ -67,7 +69,7 @@ def run(material: Material) -> Findings:
     panels = {}
     for label, subject in material.track(material.subjects.items(), f"t-SNE of {len(users):,} users"):
         posterior = encode_rows(subject.model, subject.params, material.dataset.train, users=users)
-        geometry = measure(np.asarray(w2_points(posterior)), cohort_of)
+        geometry = measure(w2_points(posterior), cohort_of)
         panels[label] = Panel(project(np.asarray(posterior.mean), seed=material.seed), geometry, qualities[label])
     compared = _compare(material)
     tables = {
@@ -95,31 +97,30 @@ _FORMATS: Mapping[str, Format] = {
 }
 
 
-def measure(points: np.ndarray, cohort_of: np.ndarray) -> Geometry:
+def measure(points: jax.Array, cohort_of: np.ndarray) -> Geometry:
     """Measure how three cohorts lie.
 
     The barycentre of diagonal Gaussians under W2 has the mean of their means and the mean of their standard deviations,
     which in `w2_points` is the mean of the points.
 
     Args:
-      points: float[B, 2D], `w2_points` of users.
+      points: float32[B, 2D], `w2_points` of users.
       cohort_of: int[B], 0 few, 1 middling, 2 many.
     """
-    metrics, neighbors = _require_sklearn()
-    centres = np.stack([points[cohort_of == number].mean(axis=0) for number in range(3)])
-    count = min(_NEIGHBOURS, len(points) - 1)
-    nearest = neighbors.NearestNeighbors(n_neighbors=count).fit(points).kneighbors(return_distance=False)
+    nearest = nearest_neighbours(points, k=min(_NEIGHBOURS, len(points) - 1))
+    places = np.asarray(points, np.float64)
+    centres = np.stack([places[cohort_of == number].mean(axis=0) for number in range(3)])
 
     def between(one: int, other: int) -> float:
         return float(np.linalg.norm(centres[one] - centres[other]))
 
     return Geometry(
-        silhouette=float(metrics.silhouette_score(points, cohort_of)),
+        silhouette=float(_sklearn().metrics.silhouette_score(places, cohort_of)),
         neighbours=float(np.mean(cohort_of[nearest] == cohort_of[:, None])),
         few_middling=between(0, 1),
         middling_many=between(1, 2),
         few_many=between(0, 2),
-        within=float(np.linalg.norm(points - centres[cohort_of], axis=-1).mean()),
+        within=float(np.linalg.norm(places - centres[cohort_of], axis=-1).mean()),
     )
 
 
@@ -129,23 +130,22 @@ def project(means: np.ndarray, *, seed: int) -> np.ndarray:
     Returns:
       float32[B, 2].
     """
-    _require_sklearn()
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
+    tsne = _sklearn().manifold.TSNE(perplexity=min(30.0, (len(means) - 1) / 3), init="pca", random_state=seed)
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-    perplexity = min(30.0, (len(means) - 1) / 3)
-    with threadpool_limits(1):  # its threads wait for each other: on cores with other work that takes ten times longer
-        return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(means)
+    with threadpool_limits(1):  # its threads wait for each other: on busy cores that takes ten times longer
+        return tsne.fit_transform(means)
 
 
-def _require_sklearn() -> tuple[Any, Any]:
+def _sklearn() -> Any:
     try:
-        from sklearn import metrics, neighbors
+        import sklearn.manifold
+        import sklearn.metrics
     except ImportError as error:
         raise UserError(
             "latent pictures need scikit-learn; install it with: pip install 'piavae-jax[analysis]'"
         ) from error
-    return metrics, neighbors
+    return sklearn
 
 
 def _compare(material: Material) -> list[Comparison]:
@@ -204,7 +204,7 @@ def _sentences(
     sentences += [f"nDCG@100 of {row.system} minus {row.baseline}: {say_difference(row)}." for row in compared]
     by_setting = {setting: panels[label] for label, setting in settings.items()}
     if len(panels) == len(by_setting) and set(_SETTINGS) <= by_setting.keys():
-        sentences += _judge(*(by_setting[setting] for setting in _SETTINGS))
+        sentences += judge(*(by_setting[setting] for setting in _SETTINGS))
     ranges = ", ".join(f"{cohort.name} {cohort.label}" for cohort in cohorts)
     return [
         *sentences,
@@ -225,7 +225,7 @@ def _describe_order(geometry: Geometry) -> str:
     return " < ".join(f"{name} {value:.2f}" for name, value in ordered) + f", spread {geometry.within:.2f}"
 
 
-def _judge(clean: Panel, masked: Panel, aligned: Panel) -> list[str]:
+def judge(clean: Panel, masked: Panel, aligned: Panel) -> list[str]:
     """The paper's claims about its three settings, beside what was found."""
     claims = [
         (
