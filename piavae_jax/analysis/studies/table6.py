@@ -154,9 +154,9 @@ def _sentences(timings: Mapping[str, Timing], overheads: Overheads) -> list[str]
     ]
     if uneven:
         found.append(
-            f"Epochs of {', '.join(uneven)} differ much in time: they are of different stages, or the machine was busy "
-            "with something else. Then trust the fastest tenth rather than the median, and a machine of your own rather "
-            "than either."
+            f"Epochs of {', '.join(uneven)} differ much in time: they are of different stages, or the machine was "
+            "busy with something else. Then trust the fastest tenth rather than the median, and a machine of your own "
+            "rather than either."
         )
     fewest = min(len(timing.seconds) for timing in timings.values())
     if fewest < _FEW:
