@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CURVES, SUMMARY = "curves", "summary"
 _SHOWN = 0.6
-"""Of the best quality, from which up it is drawn: where runs differ."""
+"""Of the worst run's best quality, from which up it is drawn: where runs differ."""
 QUALITY = f"validation/{SELECTION_METRIC}"
 Records: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 """The lines of `metrics.jsonl`, by label."""
@@ -107,7 +107,12 @@ def _sentences(summary: pl.DataFrame) -> list[str]:
         if line["kl"] is not None:
             text += f", where the KL is {line['kl']:.1f} nats a user"
         if line["increases"] is not None:
-            text += f"; lambda_A was increased {line['increases']} times, to {line['last_lambda_A']:.3g}"
+            grew = (
+                f"grew to {line['last_lambda_A']:.3g} in {line['increases']} steps"
+                if line["increases"]
+                else "never grew"
+            )
+            text += f"; lambda_A {grew}"
         sentences.append(f"{text}.")
     return [
         *sentences,
@@ -128,8 +133,8 @@ def draw_curves(records: Records, *, title: str) -> "Figure":
         axes.set(xlabel="epoch", **({"yscale": "log"} if panel.log else {"ylim": (0, None)}))
         axes.set_title(panel.title)
         axes.grid()
-    best = max(record[QUALITY] for lines in records.values() for record in lines)
-    drawn[0].set_ylim(_SHOWN * best, (1 + 0.05 * (1 - _SHOWN)) * best)
+    bests = [max(record[QUALITY] for record in lines) for lines in records.values()]
+    drawn[0].set_ylim(_SHOWN * min(bests), max(bests) + 0.05 * (max(bests) - _SHOWN * min(bests)))
     handles, labels = drawn[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
     return figure

@@ -100,13 +100,14 @@ def _judge(chosen: Sequence[GroupComparison]) -> str:
     """The paper's claim about PIA, beside what was found."""
     sure = [group.label for group, row in chosen if row.low > 0]
     worse = [group.label for group, row in chosen if row.high < 0]
-    ranked = [group.label for group, _ in sorted(chosen, key=lambda row: -row.comparison.relative)]
+    ranked = sorted((row for row in chosen if row.comparison.difference > 0), key=lambda row: -row.comparison.relative)
+    gains = " and ".join(group.label for group, _ in ranked[:2])
     text = (
         "The paper (ML-20M) finds that PIA helps every group, those with 5-10 and over 100 interactions most; here the "
         f"interval is above zero for {', '.join(sure) or 'no group'}"
     )
     text += f", below zero for {', '.join(worse)}" if worse else ""
-    return f"{text}, and the relative gain is largest for {' and '.join(ranked[:2])}."
+    return f"{text}, and {f'the relative gain is largest for {gains}' if gains else 'no group gains'}."
 
 
 def draw_differences(compared: Compared, *, title: str) -> "Figure":
@@ -124,9 +125,10 @@ def draw_differences(compared: Compared, *, title: str) -> "Figure":
         axes.axvline(0, color="0.3", linewidth=0.8)
         axes.set_title(metric_title(metric))
         axes.grid(axis="x")
+        axes.locator_params(axis="x", nbins=5)
     users = {row.group.label: row.comparison.users for rows in compared.values() for row in rows}
     panels[0].set_yticks(range(len(groups)), [f"{label}\n{users[label]:,} users" for label in groups])
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(groups) - 0.5, -0.5)
     panels[0].set_ylabel("interactions")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=1)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SECONDS = "seconds"
 _RESAMPLES = 10_000
 _FAST = 0.1
+_FEW = 20
+"""Epochs below which a quantile of their times means little."""
 _BUSY = 1.25
 """Ratio of the quartiles of an epoch's time, above which the machine was busy with something else."""
 _PAPER = {"ml-20m": "ML-20M", "netflix": "Netflix"}
@@ -153,6 +155,9 @@ def _sentences(timings: Mapping[str, Timing], overheads: Overheads) -> list[str]
             f"The machine was busy with something else during {', '.join(busy)}, whose epochs differ much in time: "
             "trust the fastest tenth rather than the median, and a machine of your own rather than either."
         )
+    fewest = min(len(timing.seconds) for timing in timings.values())
+    if fewest < _FEW:
+        found.append(f"With {fewest} epochs of a run alone the figures are rough: train it for {_FEW} or more.")
     paper = ", ".join(
         f"{_PAPER[name]} {before:.2f} to {after:.2f} s ({after / before - 1:+.1%})"
         for name, (before, after) in TABLE6_SECONDS.items()
