@@ -30,7 +30,7 @@ from piavae_jax.analysis.masked_distance import (
 )
 from piavae_jax.analysis.neighbours import nearest_neighbours, neighbour_overlap
 from piavae_jax.analysis.pairs import random_pairs, spread_pairs
-from piavae_jax.analysis.posteriors import batch_of, encode_rows, take
+from piavae_jax.analysis.posteriors import batch_of, dense_rows, encode_rows, take
 from piavae_jax.analysis.subject import ANALYSABLE, Subject, load_subject
 from piavae_jax.analysis.transfer import (
     Transfer,
@@ -69,6 +69,7 @@ __all__ = [
     "contraction_bound",
     "contraction_factor",
     "coupled_w1",
+    "dense_rows",
     "drop_one_item",
     "elbo_curvature",
     "encode_rows",

@@ -76,6 +76,11 @@ def batch_of(rows: CSR, users: np.ndarray) -> SparseBatch:
     return gather_batch(to_device(rows), jnp.asarray(users, jnp.int32), capacity=capacity)
 
 
+def dense_rows(batch: SparseBatch, num_items: int) -> jax.Array:
+    """float32[B, I] of zeros and ones, for the few users at a time that this package decodes."""
+    return jnp.zeros((batch.lengths.shape[0], num_items)).at[batch.rows, batch.items].set(1.0, mode="drop")
+
+
 def take(posterior: Posterior, index: np.ndarray) -> Posterior:
     """The posteriors of some users, `[B, D]`, or of anything else that indexes users."""
     return Posterior(posterior.mean[index], posterior.logvar[index])

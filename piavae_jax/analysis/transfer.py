@@ -9,6 +9,7 @@ import numpy as np
 
 from piavae_jax import losses
 from piavae_jax.analysis.decoder_gradients import gradient_gram
+from piavae_jax.analysis.posteriors import dense_rows
 from piavae_jax.data.batches import DeviceRows, gather_batch, to_device
 from piavae_jax.data.csr import CSR
 from piavae_jax.errors import UserError
@@ -96,7 +97,7 @@ def _transfer(
 ) -> Transfer:
     def of_pair(pair_and_key: tuple[jax.Array, jax.Array]) -> Transfer:
         pair, pair_key = pair_and_key
-        both = _dense_rows(gather_batch(rows, pair, capacity=2 * capacity), model.num_items)
+        both = dense_rows(gather_batch(rows, pair, capacity=2 * capacity), model.num_items)
         mean, sigma = posterior.mean[pair], jnp.exp(0.5 * posterior.logvar[pair])
         noise, step_noise = jax.random.normal(pair_key, (2, samples, model.latent_dim))
         z_u, z_v = mean[0][None] + sigma[0][None] * noise, mean[1][None] + sigma[1][None] * noise
@@ -105,10 +106,6 @@ def _transfer(
         return _from_gram(_pair_gram(model, params, both, z_u, z_v), z_u - z_v)._replace(loss=loss, change=change)
 
     return jax.lax.map(of_pair, (pairs, jax.random.split(key, pairs.shape[0])))
-
-
-def _dense_rows(batch: losses.SparseBatch, num_items: int) -> jax.Array:
-    return jnp.zeros((batch.lengths.shape[0], num_items)).at[batch.rows, batch.items].set(1.0, mode="drop")
 
 
 def expected_loss(model: Model, params: Params, row: jax.Array, z: jax.Array) -> jax.Array:

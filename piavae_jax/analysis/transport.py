@@ -7,8 +7,8 @@ import jax.numpy as jnp
 def transport_bound(first_kl: jax.Array, second_kl: jax.Array, *, constant: float = 1.0) -> jax.Array:
     """`W1(q_u, q_v) <= sqrt(2 C KL_u) + sqrt(2 C KL_v)` (Eq. 4 and 5).
 
-    For N(0, I) the constant is 1, and the same bound holds for W2 (Talagrand 1996), however the model was trained. It has
-    no room for what two posteriors have in common: each is measured on its own from the prior.
+    For N(0, I) the constant is 1, and the same bound holds for W2 (Talagrand 1996), however the model was trained. What
+    two posteriors have in common does not enter: each is measured on its own from the prior.
 
     Args:
       first_kl: float32[B], KL(q_u || p) in nats, such as `priors.gaussian_kl`.
