@@ -54,7 +54,7 @@ def run_studies(sources: Sources, *, only: str | None, out: Path, seed: int, con
     data = data_of(material)
     check_folder(out, data)
     possible, missing = _check(studies, material, out, required=only is not None)
-    with run_folder.locked(out):
+    with run_folder.locked(out, used="written"):
         open_folder(out, data, command=command)
         lines = [_run(study, material, out, f"{n}/{len(possible)}") for n, study in enumerate(possible, start=1)]
         write_index(out, data_name=data["name"])
