@@ -24,8 +24,8 @@ _RESAMPLES = 10_000
 _FAST = 0.1
 _FEW = 20
 """Epochs below which a quantile of their times means little."""
-_BUSY = 1.25
-"""Ratio of the quartiles of an epoch's time, above which the machine was busy with something else."""
+_UNEVEN = 1.25
+"""Ratio of the quartiles of an epoch's time, above which something else than the model decided it."""
 _PAPER = {"ml-20m": "ML-20M", "netflix": "Netflix"}
 
 
@@ -149,11 +149,14 @@ def _sentences(timings: Mapping[str, Timing], overheads: Overheads) -> list[str]
     found = [_describe(label, timings, *both) for label, both in overheads.items()]
     if not found:
         found = ["No run with PIA has its twin without PIA here, on the same kind of device, so there is no overhead."]
-    busy = [label for label, timing in timings.items() if np.divide(*np.percentile(timing.seconds, [75, 25])) > _BUSY]
-    if busy:
+    uneven = [
+        label for label, timing in timings.items() if np.divide(*np.percentile(timing.seconds, [75, 25])) > _UNEVEN
+    ]
+    if uneven:
         found.append(
-            f"The machine was busy with something else during {', '.join(busy)}, whose epochs differ much in time: "
-            "trust the fastest tenth rather than the median, and a machine of your own rather than either."
+            f"Epochs of {', '.join(uneven)} differ much in time: they are of different stages, or the machine was "
+            "busy with something else. Then trust the fastest tenth rather than the median, and a machine of your own "
+            "rather than either."
         )
     fewest = min(len(timing.seconds) for timing in timings.values())
     if fewest < _FEW:

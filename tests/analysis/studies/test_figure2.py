@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,6 +66,10 @@ def test_the_study_measures_the_posteriors_that_the_runs_have(findings, material
     few, many = points[:12].mean(axis=0), points[24:].mean(axis=0)
     assert table["few_many"][1] == pytest.approx(np.linalg.norm(few - many), rel=1e-4)
     assert table["ndcg@100"][0] == pytest.approx(material.test_users["masking"].summary("ndcg@100").mean)
+    masked = encode_rows(subject.model, subject.params, rows, users=users, mask=subject.mask, key=jax.random.key(0))
+    points = np.concatenate([masked.mean, np.exp(0.5 * np.asarray(masked.logvar))], axis=1)
+    assert table["masked_silhouette"][1] == pytest.approx(silhouette_score(points, np.repeat([0, 1, 2], 12)), abs=1e-5)
+    assert table["masked_silhouette"][1] != pytest.approx(table["silhouette"][1], abs=1e-5)
     np.testing.assert_array_equal(rows.lengths[users], places.filter(run="masking")["interactions"].to_numpy())
 
 
@@ -81,7 +86,7 @@ def test_sentences_and_picture(findings, tmp_path):
 
 def make_panel(quality, **geometry):
     values = dict(silhouette=0.1, neighbours=0.5, few_middling=1.0, middling_many=2.0, few_many=2.5, within=1.0)
-    return Panel(np.zeros((3, 2)), Geometry(**{**values, **geometry}), MetricSummary(quality, 0.01, 9, 0))
+    return Panel(np.zeros((3, 2)), Geometry(**{**values, **geometry}), None, MetricSummary(quality, 0.01, 9, 0))
 
 
 def test_the_papers_claims_are_judged_by_what_was_found():
