@@ -93,3 +93,12 @@ def label_cells(axes: Any, texts: list[list[str]], *, dark: Any, size: float = 9
         for column, text in enumerate(line):
             color = "white" if dark[row][column] else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
+
+
+def label_counts(axis: Any) -> None:
+    """Label a logarithmic axis of counts with round ones, such as 20, 50, 100."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda count, _: f"{count:,.0f}")
+    axis.set_minor_formatter(NullFormatter())

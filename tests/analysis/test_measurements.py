@@ -87,14 +87,16 @@ def test_drift_is_measured_from_both_kinds_of_anchors(subject, dataset, posterio
     assert without.drop("own_drift").equals(users.drop("own_drift"))
 
 
-def test_masking_grid_is_the_theorem_on_pairs():
+def test_masked_pairs_are_the_theorem_at_the_mean_distance():
     overlap = analysis.RowOverlap(shared=np.array([3, 0, 9, 4]), distance=np.array([5, 7, 4, 0]))
-    grid = measurements.masking_grid(overlap, (0.5, 1.0))
-    assert grid["keep_prob"].to_list() == [0.5, 1.0]
-    closer = [analysis.closer_probability(h, s, keep_prob=0.5, delta=h) for h, s in ((5, 3), (7, 0), (4, 9))]
-    np.testing.assert_allclose(grid["closer"][0], np.median(closer))
-    np.testing.assert_allclose(grid["nearer_on_average"], [2 / 3, 0])
-    assert (grid["contraction_bound"] <= grid["closer"] + 1e-12).all()
+    table = measurements.masked_pairs(overlap, keep_prob=0.5)
+    assert table.select("h", "s").rows() == [(5, 3), (7, 0), (4, 9)]
+    for h, s, mean, *values in table.rows():
+        setting = {"keep_prob": 0.5, "delta": h / 2 + s / 2}
+        assert mean == setting["delta"]
+        closer = analysis.closer_probability(h, s, **setting)
+        bounds = analysis.contraction_bound(h, s, **setting), analysis.expansion_bound(h, s, **setting)
+        np.testing.assert_allclose(values, [closer, bounds[0], 1 - closer, bounds[1]], atol=1e-12)
 
 
 def test_masking_curves_are_between_their_bounds():

@@ -3,7 +3,7 @@
 from piavae_jax.analysis.measurements.drifting import DriftMeasurement, measure_drift
 from piavae_jax.analysis.measurements.geometry import GeometryMeasurement, measure_geometry
 from piavae_jax.analysis.measurements.latent_information import InformationMeasurement, measure_information
-from piavae_jax.analysis.measurements.masking_grid import masking_curves, masking_grid
+from piavae_jax.analysis.measurements.masking_grid import masked_pairs, masking_curves
 from piavae_jax.analysis.measurements.transferring import TransferMeasurement, measure_transfer
 
 __all__ = [
@@ -11,8 +11,8 @@ __all__ = [
     "GeometryMeasurement",
     "InformationMeasurement",
     "TransferMeasurement",
+    "masked_pairs",
     "masking_curves",
-    "masking_grid",
     "measure_drift",
     "measure_geometry",
     "measure_information",

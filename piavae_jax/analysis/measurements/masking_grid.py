@@ -1,7 +1,5 @@
 """Theorem 2.6 on real pairs of users: its bounds, the exact probabilities, and what masks do on average."""
 
-from collections.abc import Sequence
-
 import jax
 import numpy as np
 import polars as pl
@@ -15,37 +13,33 @@ from piavae_jax.analysis.masked_distance import (
     simulate_masked_distance,
 )
 
-_FEW = 200
 
-
-def masking_grid(overlap: RowOverlap, keep_probs: Sequence[float]) -> pl.DataFrame:
-    """Whether masks bring pairs of users nearer than they are, `delta = h`, for each keep probability.
+def masked_pairs(overlap: RowOverlap, *, keep_prob: float) -> pl.DataFrame:
+    """Theorem 2.6 where it has most to say: at the mean masked distance of each pair.
 
     Args:
-      overlap: of P pairs; the exact probability, which is costly, is that of the first 200 with different rows.
-      keep_probs: the paper's rho, each in (0, 1].
+      overlap: of P pairs; O(P max s) memory.
+      keep_prob: the paper's rho.
 
     Returns:
-      A line for each keep probability: `keep_prob`; medians over pairs of the `closer` probability `P(D' < h)`, its
-      `contraction_bound`, the `farther` one `P(D' >= h)`, its `expansion_bound`; and `nearer_on_average`, the share of
-      pairs whose mean masked distance is below h.
+      A line for each pair with different rows: `h`, `s`, `mean` (E D'), `closer` (P(D' < E D')) with its
+      `contraction_bound`, `farther` (P(D' >= E D')) with its `expansion_bound`.
     """
     different = overlap.distance > 0
-    h, s = overlap.distance[different][:_FEW], overlap.shared[different][:_FEW]
-    lines = []
-    for keep_prob in keep_probs:
-        closer = closer_probability(h, s, keep_prob=keep_prob, delta=h)
-        lines.append(
-            {
-                "keep_prob": keep_prob,
-                "closer": np.median(closer),
-                "contraction_bound": np.median(contraction_bound(h, s, keep_prob=keep_prob, delta=h)),
-                "farther": np.median(1 - closer),
-                "expansion_bound": np.median(expansion_bound(h, s, keep_prob=keep_prob, delta=h)),
-                "nearer_on_average": np.mean(mean_masked_distance(h, s, keep_prob=keep_prob) < h),
-            }
-        )
-    return pl.DataFrame(lines)
+    h, s = overlap.distance[different], overlap.shared[different]
+    mean = mean_masked_distance(h, s, keep_prob=keep_prob)
+    closer = closer_probability(h, s, keep_prob=keep_prob, delta=mean)
+    return pl.DataFrame(
+        {
+            "h": h,
+            "s": s,
+            "mean": mean,
+            "closer": closer,
+            "contraction_bound": contraction_bound(h, s, keep_prob=keep_prob, delta=mean),
+            "farther": 1 - closer,
+            "expansion_bound": expansion_bound(h, s, keep_prob=keep_prob, delta=mean),
+        }
+    )
 
 
 def masking_curves(h: int, s: int, *, keep_prob: float, draws: int = 20_000, key: jax.Array) -> pl.DataFrame:

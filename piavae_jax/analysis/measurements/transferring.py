@@ -30,6 +30,8 @@ class TransferMeasurement(NamedTuple):
     `radius`."""
     lipschitz: float
     """The largest constant seen, by pairs and by local derivatives: a lower bound of the theorem's L."""
+    typical_w2: float
+    """The mean W2 of random pairs, the scale of the space."""
 
 
 def measure_transfer(
@@ -56,7 +58,7 @@ def measure_transfer(
     """
     candidate_key, choice_key, transfer_key, coupling_key, probe_key = jax.random.split(key, 5)
     posterior = encode_rows(subject.model, subject.params, rows)
-    chosen = _choose(posterior, pairs, candidate_key=candidate_key, choice_key=choice_key)
+    chosen, typical = _choose(posterior, pairs, candidate_key=candidate_key, choice_key=choice_key)
     first, second = (take(posterior, chosen[:, side]) for side in range(2))
     found = transfer(
         subject.model,
@@ -91,17 +93,21 @@ def measure_transfer(
         "latent_mismatch": found.latent_mismatch,
         "radius": sharing_radius(found.gradient_norm, found.content_mismatch, lipschitz=lipschitz),
     }
-    return TransferMeasurement(pl.DataFrame({name: np.asarray(values) for name, values in columns.items()}), lipschitz)
+    return TransferMeasurement(
+        pl.DataFrame({name: np.asarray(values) for name, values in columns.items()}), lipschitz, typical
+    )
 
 
-def _choose(posterior: Posterior, count: int, *, candidate_key: jax.Array, choice_key: jax.Array) -> np.ndarray:
-    """int64[P, 2]."""
+def _choose(
+    posterior: Posterior, count: int, *, candidate_key: jax.Array, choice_key: jax.Array
+) -> tuple[np.ndarray, float]:
+    """int64[P, 2], and the mean distance of random pairs."""
     num_users = len(posterior.mean)
     nearest = nearest_neighbours(w2_points(posterior), k=min(_NEAREST, num_users - 1))
     near = np.stack([np.repeat(np.arange(num_users), nearest.shape[1]), nearest.ravel()], axis=1)
     candidates = np.concatenate([random_pairs(num_users, _CANDIDATES, key=candidate_key), near])
     distances = np.asarray(w2(take(posterior, candidates[:, 0]), take(posterior, candidates[:, 1])))
-    return candidates[spread_pairs(distances, count, key=choice_key)]
+    return candidates[spread_pairs(distances, count, key=choice_key)], float(distances[:_CANDIDATES].mean())
 
 
 def _local(subject: Subject, rows: CSR, posterior: Posterior, pairs: np.ndarray, *, key: jax.Array) -> float:
