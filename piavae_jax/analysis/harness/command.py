@@ -57,8 +57,10 @@ def run_studies(sources: Sources, *, only: str | None, out: Path, seed: int, con
     possible, missing = _check(studies, material, out, required=only is not None)
     with run_folder.locked(out, used="written"):
         open_folder(out, data, command=command)
-        lines = [_run(study, material, out, f"{n}/{len(possible)}") for n, study in enumerate(possible, start=1)]
-        write_index(out, data_name=data["name"])
+        try:
+            lines = [_run(study, material, out, f"{n}/{len(possible)}") for n, study in enumerate(possible, start=1)]
+        finally:  # what is done is listed, however the next one ends
+            write_index(out, data_name=data["name"])
     console.print(_summary([*lines, *missing]))
     console.print(f"written to  {out}\n  {INDEX}, a folder for each study", highlight=False, soft_wrap=True)
     failed = [line.study.name for line in lines if line.failed]

@@ -78,6 +78,15 @@ def test_one_that_fails_does_not_stop_the_others(run, tmp_path):
     assert not (tmp_path / "out" / "bad").exists()
 
 
+def test_what_is_done_is_listed_when_the_next_one_is_interrupted(run, tmp_path):
+    def interrupt(material):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(GOOD, BAD._replace(run=interrupt))
+    assert "[Good](good/good.md)" in (tmp_path / "out" / "analysis.md").read_text()
+
+
 def test_a_second_call_adds_to_the_first(run, tmp_path):
     run(GOOD)
     run(GOOD._replace(name="later"))
