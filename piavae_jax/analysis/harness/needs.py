@@ -1,5 +1,7 @@
 """What studies may ask for."""
 
+import importlib.util
+
 from piavae_jax.analysis.harness.material import Material
 from piavae_jax.analysis.harness.study import Need
 from piavae_jax.analysis.subject import ANALYSABLE
@@ -48,9 +50,16 @@ def _no_sensitivity(material: Material) -> str:
     )
 
 
+def _no_scikit_learn(_: Material) -> str:
+    if importlib.util.find_spec("sklearn") is not None:
+        return ""
+    return "it needs scikit-learn: install it with: pip install 'piavae-jax[analysis]'"
+
+
 RUNS = Need("a run", _no_runs)
 TWO_RUNS = Need("two runs", _fewer_than_two)
 POSTERIOR = Need("runs with a Gaussian posterior", _no_posterior)
 ANCHORS = Need("a run with PIA", _no_anchors)
 BENCHMARK = Need("--benchmark", _no_benchmark)
 SENSITIVITY = Need("--sensitivity", _no_sensitivity)
+SCIKIT_LEARN = Need("scikit-learn", _no_scikit_learn)

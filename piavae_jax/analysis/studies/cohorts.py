@@ -1,6 +1,6 @@
 """Users with few, middling and many interactions, and how they lie in latent space."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -85,6 +85,8 @@ def measure_cohorts(points: jax.Array, cohort_of: np.ndarray) -> Geometry:
       points: float32[B, 2D], `w2_points` of users.
       cohort_of: int[B], 0 few, 1 middling, 2 many.
     """
+    from sklearn.metrics import silhouette_score  # an extra: the study needs it, others do not
+
     nearest = nearest_neighbours(points, k=min(NEIGHBOURS, len(points) - 1))
     places = np.asarray(points, np.float64)
     centres = np.stack([places[cohort_of == number].mean(axis=0) for number in range(3)])
@@ -93,26 +95,10 @@ def measure_cohorts(points: jax.Array, cohort_of: np.ndarray) -> Geometry:
         return float(np.linalg.norm(centres[one] - centres[other]))
 
     return Geometry(
-        silhouette=float(load_sklearn().metrics.silhouette_score(places, cohort_of)),
+        silhouette=float(silhouette_score(places, cohort_of)),
         neighbours=float(np.mean(cohort_of[nearest] == cohort_of[:, None])),
         few_middling=between(0, 1),
         middling_many=between(1, 2),
         few_many=between(0, 2),
         within=float(np.linalg.norm(places - centres[cohort_of], axis=-1).mean()),
     )
-
-
-def load_sklearn() -> Any:
-    """The package scikit-learn with what the studies use of it.
-
-    Raises:
-      UserError: it is not installed.
-    """
-    try:
-        import sklearn.manifold
-        import sklearn.metrics
-    except ImportError as error:
-        raise UserError(
-            "latent pictures need scikit-learn; install it with: pip install 'piavae-jax[analysis]'"
-        ) from error
-    return sklearn

@@ -12,7 +12,7 @@ import polars as pl
 from piavae_jax import pictures
 from piavae_jax.analysis.harness.labels import describe_setting
 from piavae_jax.analysis.harness.material import Material
-from piavae_jax.analysis.harness.needs import POSTERIOR
+from piavae_jax.analysis.harness.needs import POSTERIOR, SCIKIT_LEARN
 from piavae_jax.analysis.harness.study import Findings, Format, Picture, Study, Table
 from piavae_jax.analysis.harness.words import say_difference
 from piavae_jax.analysis.posteriors import encode_rows
@@ -22,7 +22,6 @@ from piavae_jax.analysis.studies.cohorts import (
     Cohort,
     Geometry,
     choose_cohorts,
-    load_sklearn,
     measure_cohorts,
 )
 from piavae_jax.analysis.studies.published import FIGURE2_NDCG
@@ -86,7 +85,10 @@ def run(material: Material) -> Findings:
 
 
 FIGURE2 = Study(
-    "figure2", "Users with few, middling and many interactions in latent space (Figure 2)", (POSTERIOR,), run
+    "figure2",
+    "Users with few, middling and many interactions in latent space (Figure 2)",
+    (POSTERIOR, SCIKIT_LEARN),
+    run,
 )
 _FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("silhouette", "masked_silhouette"), format_score),
@@ -101,9 +103,10 @@ def project(means: np.ndarray, *, seed: int) -> np.ndarray:
     Returns:
       float32[B, 2].
     """
-    tsne = load_sklearn().manifold.TSNE(perplexity=min(30.0, (len(means) - 1) / 3), init="pca", random_state=seed)
+    from sklearn.manifold import TSNE  # an extra: the study needs it, others do not
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
+    tsne = TSNE(perplexity=min(30.0, (len(means) - 1) / 3), init="pca", random_state=seed)
     with threadpool_limits(1):  # its threads wait for each other: on busy cores that takes ten times longer
         return tsne.fit_transform(means)
 
