@@ -12,11 +12,6 @@ def _no_runs(material: Material) -> str:
     return "" if material.runs else "it needs trained runs: pass run folders with --workdir"
 
 
-def _fewer_than_two(material: Material) -> str:
-    count = len(material.runs)
-    return "" if count > 1 else f"it compares runs, and needs two or more, got {count}: pass more with --workdir"
-
-
 def _no_posterior(material: Material) -> str:
     for run in material.runs.values():
         if fuses(run.config):
@@ -27,12 +22,6 @@ def _no_posterior(material: Material) -> str:
                 f"{', '.join(ANALYSABLE)}"
             )
     return _no_runs(material)
-
-
-def _no_anchors(material: Material) -> str:
-    if any(run.config.pia.enabled for run in material.runs.values()):
-        return _no_posterior(material)
-    return "it needs item anchors, which only runs with PIA have: add one to --workdir"
 
 
 def _no_benchmark(material: Material) -> str:
@@ -57,9 +46,7 @@ def _no_scikit_learn(_: Material) -> str:
 
 
 RUNS = Need("a run", _no_runs)
-TWO_RUNS = Need("two runs", _fewer_than_two)
 POSTERIOR = Need("runs with a Gaussian posterior", _no_posterior)
-ANCHORS = Need("a run with PIA", _no_anchors)
 BENCHMARK = Need("--benchmark", _no_benchmark)
 SENSITIVITY = Need("--sensitivity", _no_sensitivity)
 SCIKIT_LEARN = Need("scikit-learn", _no_scikit_learn)
