@@ -9,9 +9,9 @@ from piavae_jax.errors import UserError
 
 Records = Sequence[Mapping[str, Any]]
 
-_WIDTH, _HEIGHT = 360, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 26
-_ROW = 26
+_WIDTH, _HEIGHT = 320, 200
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 10, 26
+_ROW = 24
 
 
 class Tick(NamedTuple):
@@ -70,7 +70,8 @@ def line_chart(records: Records, series: Mapping[str, str], *, title: str, best:
     def y(value: float) -> float:
         return _HEIGHT - _BOTTOM - (value - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
-    epochs = [epoch for epoch in _ticks(1, last, whole=True)[0] if 1 <= epoch <= last]
+    epochs = [epoch for epoch in _ticks(1, last, count=6, whole=True)[0] if 1 <= epoch < last - 0.16 * (last - 1)]
+    # The axis' name stands at its end.
     return LineChart(
         title=title,
         lines=[
@@ -134,7 +135,7 @@ def interval_chart(
     """
     numbers = np.array([entry[1:4] for entry in entries], float)
     ticks, low, high = _ticks(float(np.nanmin(numbers)), float(np.nanmax(numbers)), count=4)
-    left, right = 104, _WIDTH - 46
+    left, right = 112, _WIDTH - 48
 
     def x(value: float) -> float:
         return round(left + (value - low) / (high - low) * (right - left), 1)
@@ -163,18 +164,22 @@ class Shade(NamedTuple):
     """A colour of the map and what it stands for."""
 
     low: int
+    """Shortest history."""
     high: int
+    """Longest."""
+    users: int
 
 
 def shades_of(history: np.ndarray, *, count: int = 5) -> tuple[np.ndarray, list[Shade]]:
     """Cut users into as many parts of about equal size by `history: int[V]`; fewer where many are alike.
 
     Returns:
-      int[V], the part of each, and the shortest and longest history of each part.
+      int[V], the part of each, and what each part is.
     """
     edges = np.unique(np.quantile(history, np.linspace(0, 1, count + 1)[1:-1], method="inverted_cdf"))
     parts = np.unique(np.searchsorted(edges, history, side="left"), return_inverse=True)[1]
-    shades = [Shade(int(history[parts == part].min()), int(history[parts == part].max())) for part in np.unique(parts)]
+    groups = [history[parts == part] for part in np.unique(parts)]
+    shades = [Shade(int(group.min()), int(group.max()), len(group)) for group in groups]
     return parts, shades
 
 

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from piavae_jax.benchmark.formats import format_score, metric_title
+from piavae_jax.benchmark.formats import metric_title
 from piavae_jax.evaluation import Comparison
 from piavae_jax.report.latent import ACTIVE_VARIANCE, Latent
 from piavae_jax.report.lists import ListStatistics
+from piavae_jax.report.numbers import interval, percent, score
 from piavae_jax.report.systems import Interval
 from piavae_jax.training.session import SELECTION_METRIC
 
@@ -40,11 +41,11 @@ def check_collapse(latent: Latent) -> Check:
     """Whether the posterior has fallen back on the prior in most latent units."""
     name = "Posterior collapse"
     rule = (
-        f"fires if fewer than {_LEAST_ACTIVE:.0%} of the latent units are active: their posterior mean has a variance "
+        f"fires if fewer than {percent(_LEAST_ACTIVE)} of the latent units are active: their posterior mean has a variance "
         f"above {ACTIVE_VARIANCE:g} over the test users"
     )
     if not latent.has_posterior:
-        return Check(name, None, "the model has a code, not a posterior", rule, "")
+        return Check(name, None, "The model has a code, not a posterior", rule, "")
     units = latent.users.mean.shape[1]
     return Check(
         name,
@@ -57,10 +58,10 @@ def check_collapse(latent: Latent) -> Check:
 
 def check_overfitting(records: Sequence[Mapping[str, Any]]) -> list[Check]:
     """Whether validation fell after the best epoch, and whether it was still rising at the end."""
-    fall_rule = f"fires if validation {_METRIC} of the last epoch is more than {_MOST_FALL:.0%} below that of the best"
-    rise_rule = f"fires if the best epoch is among the last {_STILL_RISING:.0%} of the epochs"
+    fall_rule = f"fires if validation {_METRIC} of the last epoch is more than {percent(_MOST_FALL)} below that of the best"
+    rise_rule = f"fires if the best epoch is among the last {percent(_STILL_RISING)} of the epochs"
     if not records:
-        missing = "the run folder has no record of its epochs"
+        missing = "The run folder has no record of its epochs"
         return [
             Check("Overfitting", None, missing, fall_rule, ""),
             Check("Training length", None, missing, rise_rule, ""),
@@ -72,15 +73,15 @@ def check_overfitting(records: Sequence[Mapping[str, Any]]) -> list[Check]:
         Check(
             "Overfitting",
             fall > _MOST_FALL,
-            f"validation {_METRIC} was {format_score(values[best])} in epoch {best}, the best, and "
-            f"{format_score(values[last])} in the last, {last}: {fall:.1%} below",
+            f"Validation {_METRIC} was {score(values[best])} in epoch {best}, the best, and "
+            f"{score(values[last])} in the last, {last}: {percent(fall, 1)} below",
             fall_rule,
             "The parameters reported here are those of the best epoch; more epochs of this configuration do harm.",
         ),
         Check(
             "Training length",
             last - best < _STILL_RISING * last,
-            f"the best of {last} epochs is number {best}",
+            f"The best of {last} epochs is number {best}",
             rise_rule,
             "Validation may still be rising: train for more epochs before comparing this model with others.",
         ),
@@ -94,7 +95,7 @@ def check_popularity(recommended: ListStatistics, history: ListStatistics, *, k:
         Check(
             "Popularity bias",
             ratio > _MOST_POPULAR,
-            f"a recommended item has {recommended.popularity:,.0f} training users on average, one of a user's history "
+            f"A recommended item has {recommended.popularity:,.0f} training users on average, one of a user's history "
             f"{history.popularity:,.0f}: {ratio:.2f} times as many",
             f"fires if a recommended item has more than {_MOST_POPULAR:g} times the training users of one of the "
             "history",
@@ -103,7 +104,7 @@ def check_popularity(recommended: ListStatistics, history: ListStatistics, *, k:
         Check(
             "Concentration",
             recommended.gini - history.gini > _MOST_CONCENTRATED,
-            f"the Gini coefficient of how often items are recommended is {recommended.gini:.3f}, that of equally long "
+            f"The Gini coefficient of how often items are recommended is {recommended.gini:.3f}, that of equally long "
             f"lists drawn from the histories {history.gini:.3f}",
             f"fires if the first is more than {_MOST_CONCENTRATED:g} above the second, in lists of {k}",
             "Few items take most of the places; re-ranking or a cap on exposure spreads them.",
@@ -111,25 +112,25 @@ def check_popularity(recommended: ListStatistics, history: ListStatistics, *, k:
         Check(
             "Catalogue coverage",
             recommended.coverage < _LEAST_COVERED * history.coverage,
-            f"{recommended.coverage:.1%} of the items are recommended to anyone, {history.coverage:.1%} are in equally "
+            f"{percent(recommended.coverage, 1)} of the items are recommended to anyone, {percent(history.coverage, 1)} are in equally "
             "long lists drawn from the histories",
-            f"fires if the first is less than {_LEAST_COVERED:.0%} of the second, in lists of {k}",
+            f"fires if the first is less than {percent(_LEAST_COVERED)} of the second, in lists of {k}",
             "Much of what these users choose is never recommended to any of them.",
         ),
     ]
 
 
-def check_users(interval: Interval) -> Check:
+def check_users(headline: Interval) -> Check:
     """Whether there are enough held-out users for the headline number."""
-    half = (interval.high - interval.low) / 2
-    relative = half / interval.mean if interval.mean else np.inf
-    measured = f"{interval.users:,} users give {_METRIC} to within {format_score(half)}, {relative:.1%} of the mean"
+    half = (headline.high - headline.low) / 2
+    relative = half / headline.mean if headline.mean else np.inf
+    measured = f"{headline.users:,} users give {_METRIC} to within {score(half)}, {percent(relative, 1)} of the mean"
     return Check(
-        "Few held-out users",
+        "Size of the test set",
         bool(relative > _WIDEST),
         measured,
-        f"fires if half the width of the 95 % interval is more than {_WIDEST:.0%} of the mean",
-        "Differences between models of this size cannot be told from chance; hold out more users.",
+        f"fires if half the width of the 95\u00a0% interval is more than {percent(_WIDEST)} of the mean",
+        "Smaller differences between models are hard to tell from chance, paired or not; hold out more users.",
     )
 
 
@@ -137,13 +138,13 @@ def check_baselines(comparisons: Sequence[Comparison]) -> list[Check]:
     """Whether the run is above each baseline beyond doubt."""
     return [
         Check(
-            f"Against {row.baseline}",
+            f"Comparison with {row.baseline}",
             row.low <= 0.0,
-            f"{_METRIC} differs from {row.baseline}'s by {format_score(row.difference, sign=True)}, 95 % interval "
-            f"{format_score(row.low, sign=True)} to {format_score(row.high, sign=True)}",
+            f"{_METRIC} differs from {row.baseline}'s by {score(row.difference, sign=True)}, 95\u00a0% interval "
+            f"{interval(row.low, row.high, sign=True)}",
             f"fires unless the interval of the paired difference from {row.baseline} is above zero",
             f"{row.baseline} is simpler, and "
-            + ("better here." if row.high < 0.0 else "this data do not show that the model is better."),
+            + ("better here." if row.high < 0.0 else "these data do not show that the model is better."),
         )
         for row in comparisons
         if row.metric == SELECTION_METRIC

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from piavae_jax import config as configs
-from piavae_jax.benchmark.formats import format_count, format_p, format_score, format_seconds, metric_title
+from piavae_jax.benchmark.formats import format_count, format_p, format_seconds, metric_title
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import PAPER_GROUPS
 from piavae_jax.report.charts import IntervalChart, interval_chart
 from piavae_jax.report.findings import HISTORY, LIST_LENGTH, Findings
 from piavae_jax.report.names import has_titles
+from piavae_jax.report.numbers import interval, percent, score
 from piavae_jax.report.systems import EASE, EASE_MAX_ITEMS, Interval, interval_of
 from piavae_jax.report.training_history import draw_history
 from piavae_jax.training.fusion import fuses
@@ -39,9 +40,10 @@ def render(findings: Findings, *, created: datetime) -> str:
     )
     environment.filters |= {
         "count": format_count,
-        "score": format_score,
+        "score": score,
         "p": format_p,
         "seconds": format_seconds,
+        "percent": percent,
         "metric": metric_title,
     }
     return environment.get_template("report.html.jinja").render(_context(findings, created))
@@ -80,15 +82,15 @@ def _verdict(findings: Findings) -> list[str]:
     for row in findings.comparisons:
         if row.metric != SELECTION_METRIC:
             continue
-        interval = f"95 % interval {format_score(row.low, sign=True)} to {format_score(row.high, sign=True)}"
-        size = format_score(abs(row.difference))
+        bounds = f"95\u00a0% interval {interval(row.low, row.high, sign=True)}"
+        size = score(abs(row.difference))
         if row.low > 0.0:
-            sentences.append(f"That is {size} above {row.baseline} ({interval}).")
+            sentences.append(f"That is {size} above {row.baseline} ({bounds}).")
         elif row.high < 0.0:
-            sentences.append(f"That is {size} below {row.baseline} ({interval}).")
+            sentences.append(f"That is {size} below {row.baseline} ({bounds}).")
         else:
             sentences.append(
-                f"From {row.baseline} it cannot be told apart ({format_score(row.difference, sign=True)}, {interval})."
+                f"From {row.baseline} it cannot be told apart ({score(row.difference, sign=True)}, {bounds})."
             )
     return sentences
 
@@ -100,8 +102,8 @@ def _systems_chart(findings: Findings, metric: str) -> IntervalChart:
     return interval_chart(entries, title=metric_title(metric))
 
 
-def _entry(label: str, interval: Interval, kind: int) -> tuple[str, float, float, float, int, str]:
-    return label, interval.mean, interval.low, interval.high, kind, format_score(interval.mean)
+def _entry(label: str, result: Interval, kind: int) -> tuple[str, float, float, float, int, str]:
+    return label, result.mean, result.low, result.high, kind, score(result.mean)
 
 
 def _groups(findings: Findings) -> list[tuple[str, int, list[Interval]]]:
@@ -119,9 +121,9 @@ def _groups(findings: Findings) -> list[tuple[str, int, list[Interval]]]:
 
 def _groups_chart(findings: Findings) -> IntervalChart | None:
     entries = [
-        _entry(label if number == 0 else "", interval, number)
+        _entry(label if number == 0 else "", result, number)
         for label, _, intervals in _groups(findings)
-        for number, interval in enumerate(intervals)
+        for number, result in enumerate(intervals)
     ]
     title = f"{metric_title(SELECTION_METRIC)} by number of interactions"
     return interval_chart(entries, title=title, gap_after=len(findings.systems)) if entries else None

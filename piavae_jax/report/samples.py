@@ -34,7 +34,9 @@ class SampleUser(NamedTuple):
     """Some items of the history, the most popular first."""
     recommended: list[Recommendation]
     missed: list[int]
-    """Some held-out items that the list does not have."""
+    """Some held-out items that the list does not have, the most popular first."""
+    num_missed: int
+    """All of them."""
 
 
 def sample_users(
@@ -70,6 +72,7 @@ def sample_users(
                 shown=_by_popularity(shown, train_users),
                 recommended=[Recommendation(int(item), bool(item in target)) for item in listed],
                 missed=_by_popularity(missed, train_users)[:num_items],
+                num_missed=len(missed),
             )
         )
     return sampled

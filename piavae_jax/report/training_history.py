@@ -43,7 +43,7 @@ def draw_history(records: Sequence[Mapping[str, Any]]) -> list[LineChart]:
     validation = {
         field: metric_title(field.removeprefix("validation/")) for field in records[0] if field.startswith("validation/")
     }
-    panels = [(validation, "validation"), ({"loss": "loss"}, "training loss, all terms with their weights")]
+    panels = [(validation, "validation")]
     panels += [({field: label}, f"{label}, unweighted") for field, label in TERMS.items() if field in fields]
     if "kl" in fields:
         panels.append(({"beta": "β"}, "β, weight of the KL term"))
