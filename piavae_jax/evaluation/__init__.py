@@ -1,6 +1,7 @@
 """Full-ranking evaluation: metrics, user groups and paired significance tests."""
 
 from piavae_jax.evaluation.evaluator import DATA_AXIS, ITEM_AXIS, Evaluator, ScoreFn
+from piavae_jax.evaluation.group_comparisons import GroupComparison, compare_groups, select_users
 from piavae_jax.evaluation.groups import PAPER_GROUPS, GroupSummary, UserGroup, groups_from, summarize_groups
 from piavae_jax.evaluation.metrics import DEFAULT_METRICS, METRICS, Metric, MetricFn, parse_metrics
 from piavae_jax.evaluation.ndcg import ndcg_at_k
@@ -21,6 +22,7 @@ __all__ = [
     "PAPER_GROUPS",
     "Comparison",
     "Evaluator",
+    "GroupComparison",
     "GroupSummary",
     "Metric",
     "MetricFn",
@@ -33,6 +35,7 @@ __all__ = [
     "average_runs",
     "bootstrap_interval",
     "compare",
+    "compare_groups",
     "comparisons_table",
     "exclude_seen",
     "find_hits",
@@ -45,6 +48,7 @@ __all__ = [
     "parse_metrics",
     "read_user_metrics",
     "recall_at_k",
+    "select_users",
     "summarize",
     "summarize_groups",
     "systems_table",
