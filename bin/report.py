@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from piavae_jax import cli
+from piavae_jax.errors import UserError
 
 
 def _parse() -> argparse.Namespace:
@@ -24,7 +25,12 @@ def _parse() -> argparse.Namespace:
 def main() -> None:
     """Measure and write."""
     arguments = _parse()
-    from piavae_jax.report.command import report_run
+    try:
+        from piavae_jax.report.command import report_run
+    except ModuleNotFoundError as error:
+        if error.name not in ("jinja2", "matplotlib", "sklearn", "threadpoolctl"):
+            raise
+        raise UserError(f"a report needs {error.name}; install it with: pip install 'piavae-jax[report]'") from error
 
     cli.keep_compiled_programs()
     report_run(arguments.workdir, out=arguments.out, data=arguments.data, console=cli.console)

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from piavae_jax.errors import UserError
+from matplotlib.ticker import MaxNLocator
 
 Records = Sequence[Mapping[str, Any]]
 
 _WIDTH, _HEIGHT = 320, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 10, 26
-_ROW = 24
+_ROW, _LABELLED_ROW = 24, 38
 
 
 class Tick(NamedTuple):
@@ -101,6 +100,10 @@ class IntervalRow(NamedTuple):
     """A mean and its interval, at a height."""
 
     label: str
+    label_x: float
+    label_y: float
+    label_ends: bool
+    """Whether the label's place is its end, not its start."""
     y: float
     at: float
     low: float
@@ -118,7 +121,6 @@ class IntervalChart(NamedTuple):
     ticks: list[Tick]
     width: int
     height: int
-    left: int
     right: int
     bottom: int
 
@@ -130,25 +132,27 @@ def interval_chart(
 
     Args:
       entries: label, mean, low, high, which system, and the mean in words; those without an interval have NaNs.
-      title: above the picture.
-      gap_after: rows that belong together; 0 for all.
+      title: of the picture.
+      gap_after: rows that belong together, whose first has a short label, on the left; 0 puts a label above each row.
     """
     numbers = np.array([entry[1:4] for entry in entries], float)
     ticks, low, high = _ticks(float(np.nanmin(numbers)), float(np.nanmax(numbers)), count=4)
-    left, right = 112, _WIDTH - 48
+    left, right = 64 if gap_after else 10, _WIDTH - 48
 
     def x(value: float) -> float:
         return round(left + (value - low) / (high - low) * (right - left), 1)
 
-    rows, y = [], 6.0
+    rows, y = [], 4
     for number, (label, mean, low_end, high_end, kind, text) in enumerate(entries):
         if gap_after and number and number % gap_after == 0:
             y += 8
+        y += _ROW if gap_after else _LABELLED_ROW
+        middle = y - _ROW / 2
+        place = (left - 10, middle + 4, True) if gap_after else (4, middle - 13, False)
         ends = (mean, mean) if np.isnan(low_end) else (low_end, high_end)
-        rows.append(IntervalRow(label, y + _ROW / 2, x(mean), x(ends[0]), x(ends[1]), kind, text))
-        y += _ROW
+        rows.append(IntervalRow(label, *place, middle, x(mean), x(ends[0]), x(ends[1]), kind, text))
     places = [Tick(x(value), label) for value, label in zip(ticks, _labels(ticks), strict=True)]
-    return IntervalChart(title, rows, places, _WIDTH, int(y) + 24, left, right, int(y))
+    return IntervalChart(title, rows, places, _WIDTH, y + 24, right, y)
 
 
 class MapPoint(NamedTuple):
@@ -198,19 +202,16 @@ def place_points(points: np.ndarray, *, size: float = 640.0, margin: float = 14.
     inner = size - 2 * margin
     scale = inner / max(spread)
     height = float(np.clip(spread[1] * scale, inner / 2, inner))
-    placed = (points - low - spread / 2) * scale * [1, -1]
-    return placed + [margin + inner / 2, margin + height / 2], round(height + 2 * margin)
+    placed = (points - low - spread / 2) * scale * np.array([1.0, -1.0])
+    placed += np.array([margin + inner / 2, margin + height / 2])
+    return placed, round(height + 2 * margin)
 
 
 def _ticks(low: float, high: float, *, count: int = 5, whole: bool = False) -> tuple[np.ndarray, float, float]:
     """Round values that span a range, and its ends widened to the outermost of them."""
-    try:
-        from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise UserError("charts need matplotlib: pip install 'piavae-jax[report]'") from error
     if low == high:
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
-    values = MaxNLocator(count, steps=[1, 2, 5, 10], integer=whole).tick_values(low, high)
+    values = np.asarray(MaxNLocator(count, steps=[1, 2, 5, 10], integer=whole).tick_values(low, high))
     return values, float(values[0]), float(values[-1])
 
 

@@ -5,16 +5,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from piavae_jax.analysis.active_units import ACTIVE_VARIANCE, COLLAPSED_KL, COLLAPSED_SHARE, collapse_warning
 from piavae_jax.benchmark.formats import metric_title
 from piavae_jax.evaluation import Comparison
-from piavae_jax.report.latent import ACTIVE_VARIANCE, Latent
+from piavae_jax.report.latent import Latent
 from piavae_jax.report.lists import ListStatistics
 from piavae_jax.report.numbers import interval, percent, score
 from piavae_jax.report.systems import Interval
 from piavae_jax.training.session import SELECTION_METRIC
 
 _METRIC = metric_title(SELECTION_METRIC)
-_LEAST_ACTIVE = 0.5
 _MOST_FALL = 0.01
 _STILL_RISING = 0.05
 _WIDEST = 0.05
@@ -38,27 +38,31 @@ class Check(NamedTuple):
 
 
 def check_collapse(latent: Latent) -> Check:
-    """Whether the posterior has fallen back on the prior in most latent units."""
+    """Whether the posterior has fallen back on the prior, as `analysis.collapse_warning` says."""
     name = "Posterior collapse"
     rule = (
-        f"fires if fewer than {percent(_LEAST_ACTIVE)} of the latent units are active: their posterior mean has a variance "
-        f"above {ACTIVE_VARIANCE:g} over the test users"
+        f"fires if fewer than {percent(COLLAPSED_SHARE)} of the latent units are active, their posterior mean having a "
+        f"variance above {ACTIVE_VARIANCE:g} over the test users, or if the KL from N(0, I) is below "
+        f"{COLLAPSED_KL:g} nat"
     )
     if not latent.has_posterior:
         return Check(name, None, "The model has a code, not a posterior", rule, "")
     units = latent.users.mean.shape[1]
     return Check(
         name,
-        latent.active_units < _LEAST_ACTIVE * units,
-        f"{latent.active_units} of {units} latent units are active",
+        collapse_warning(latent.users) is not None,
+        f"{latent.active_units} of {units} latent units are active, a user's KL from N(0, I) is {latent.kl:.0f} nats "
+        "on average",
         rule,
-        "Units that are not active carry nothing about a user: less weight on the KL term, or a smaller latent space.",
+        "The latent space says little about a user: lower the weight of the KL term.",
     )
 
 
 def check_overfitting(records: Sequence[Mapping[str, Any]]) -> list[Check]:
     """Whether validation fell after the best epoch, and whether it was still rising at the end."""
-    fall_rule = f"fires if validation {_METRIC} of the last epoch is more than {percent(_MOST_FALL)} below that of the best"
+    fall_rule = (
+        f"fires if validation {_METRIC} of the last epoch is more than {percent(_MOST_FALL)} below that of the best"
+    )
     rise_rule = f"fires if the best epoch is among the last {percent(_STILL_RISING)} of the epochs"
     if not records:
         missing = "The run folder has no record of its epochs"
@@ -112,8 +116,8 @@ def check_popularity(recommended: ListStatistics, history: ListStatistics, *, k:
         Check(
             "Catalogue coverage",
             recommended.coverage < _LEAST_COVERED * history.coverage,
-            f"{percent(recommended.coverage, 1)} of the items are recommended to anyone, {percent(history.coverage, 1)} are in equally "
-            "long lists drawn from the histories",
+            f"{percent(recommended.coverage, 1)} of the items are recommended to anyone, "
+            f"{percent(history.coverage, 1)} are in equally long lists drawn from the histories",
             f"fires if the first is less than {percent(_LEAST_COVERED)} of the second, in lists of {k}",
             "Much of what these users choose is never recommended to any of them.",
         ),

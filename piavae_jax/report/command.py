@@ -25,8 +25,7 @@ def report_run(workdir: Path, *, out: Path, data: Path | None = None, console: C
       console: where to tell what goes on, and the warnings.
 
     Raises:
-      UserError: a folder is no run or no data set, they do not belong together, a library is missing, or `out` is no
-        HTML file.
+      UserError: a folder is no run or no data set, they do not belong together, or `out` is no HTML file.
     """
     if out.suffix.lower() not in _SUFFIXES or out.is_dir():
         raise UserError(f"--out must name an HTML file, got {out}; pass e.g. report.html")

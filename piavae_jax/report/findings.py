@@ -17,7 +17,7 @@ from piavae_jax.report.checks import (
     check_popularity,
     check_users,
 )
-from piavae_jax.report.latent import Latent, Neighbours, encode_users, nearest_items, spread_over_popularity
+from piavae_jax.report.latent import Latent, Neighbours, locate, nearest_items, spread_over_popularity
 from piavae_jax.report.lists import ListStatistics, describe_lists, draw_history, rank_items
 from piavae_jax.report.names import item_names, model_name
 from piavae_jax.report.samples import SampleUser, sample_users
@@ -75,7 +75,7 @@ def find(trained: TrainedModel, dataset: PreparedDataset, *, tell: Callable[[str
       tell: is called with what comes next.
 
     Raises:
-      UserError: run and data set do not belong together, or a library is missing.
+      UserError: run and data set do not belong together.
     """
     run, held_out = trained.run, dataset.test
     evaluator = make_run_evaluator(run, dataset, split="test")
@@ -93,10 +93,10 @@ def find(trained: TrainedModel, dataset: PreparedDataset, *, tell: Callable[[str
     ranked[HISTORY] = draw_history(held_out.input, k=LIST_LENGTH)
     lists = {of: describe_lists(items, train_users, run.num_train_users) for of, items in ranked.items()}
     tell("encoding users")
-    latent = encode_users(trained, held_out.input, batch_size=batch_size)
+    latent = locate(trained, held_out.input, batch_size=batch_size)
     tell("drawing the map")
     users = systems[0].users
-    user_map = make_map(latent.users.mean, users, held_out.input, names, train_users)
+    user_map = make_map(np.asarray(latent.users.mean), users, held_out.input, names, train_users)
     history = read_history(run)
     return Findings(
         run=run,

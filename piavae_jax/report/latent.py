@@ -1,33 +1,20 @@
 """Where a trained autoencoder puts held-out users and items."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from piavae_jax import masking
+from piavae_jax.analysis import active_units, encode_rows, unit_activity
 from piavae_jax.config import ExperimentConfig
-from piavae_jax.data.batches import DeviceRows, gather_batch
 from piavae_jax.data.csr import CSR
 from piavae_jax.models import Model, cdae, hvamp, linear_autoencoder, multidae
-from piavae_jax.report.rows import in_batches
 from piavae_jax.training.catalogue import Catalogue
 from piavae_jax.training.fusion import fuses
 from piavae_jax.training.recipes import parts
 from piavae_jax.training.restore import TrainedModel
-from piavae_jax.types import EncoderInput, Params, Posterior
-
-ACTIVE_VARIANCE = 0.01
-"""A latent unit is active if its posterior mean varies more than this over users (Burda, Grosse, Salakhutdinov, ICLR
-2016, section 5.2)."""
-
-
-class _Body(NamedTuple):
-    encode: Callable[[Params, EncoderInput], Posterior]
-    item_kernel: Callable[[Params], jax.Array]
-    """float32[H, I] of the decoder's last layer."""
+from piavae_jax.types import FactoredLogits, Params, Posterior
 
 
 class Latent(NamedTuple):
@@ -47,11 +34,16 @@ class Latent(NamedTuple):
     @property
     def active_units(self) -> int:
         """Latent units whose mean varies over the users."""
-        return int(np.count_nonzero(self.users.mean.var(axis=0) > ACTIVE_VARIANCE))
+        return active_units(self.users)
+
+    @property
+    def kl(self) -> float:
+        """Nats: mean KL of the users' posteriors from N(0, I)."""
+        return float(jnp.sum(unit_activity(self.users).kl))
 
 
-def encode_users(trained: TrainedModel, rows: CSR, *, batch_size: int = 500) -> Latent:
-    """Encode V users' rows without a mask; of a fused model by its first member.
+def locate(trained: TrainedModel, rows: CSR, *, batch_size: int = 500) -> Latent:
+    """Encode V users' rows without a mask, and find the vectors of items; of a fused model by its first member.
 
     Args:
       trained: a restored run.
@@ -59,44 +51,32 @@ def encode_users(trained: TrainedModel, rows: CSR, *, batch_size: int = 500) -> 
       batch_size: users at a time.
     """
     config = trained.run.config
-    body = _body(config, trained.run.catalogue)
+    model = body_of(config, trained.run.catalogue)
     params = trained.params.members[0] if fuses(config) else trained.params
-    batches = in_batches(rows, batch_size=batch_size)
-
-    @jax.jit
-    def encode(params: Params, rows: DeviceRows, order: jax.Array) -> Posterior:
-        def encode_batch(users: jax.Array) -> Posterior:
-            return body.encode(params, masking.encoder_input(gather_batch(rows, users, capacity=batches.capacity)))
-
-        return jax.lax.map(encode_batch, order)
-
-    posterior = jax.device_get(encode(params, batches.rows, batches.order))
-    flat = jax.tree.map(lambda part: part.reshape(-1, part.shape[-1])[: rows.num_rows], posterior)
     has_anchors = "anchors" in params
-    items = np.asarray(params["anchors"]) if has_anchors else np.asarray(body.item_kernel(params)).T
-    return Latent(flat, items, has_anchors)
+    if has_anchors:
+        items = np.asarray(params["anchors"])
+    else:
+        items = np.asarray(model.decode_factored(params, jnp.zeros((1, model.latent_dim))).kernel).T
+    return Latent(encode_rows(model, params, rows, batch_size=batch_size), items, has_anchors)
 
 
-def _body(config: ExperimentConfig, catalogue: Catalogue) -> _Body:
+def body_of(config: ExperimentConfig, catalogue: Catalogue) -> Model:
+    """The autoencoder of any run; of H+Vamp what lies above the upper latent."""
     choice, num_items = config.model, catalogue.num_items
     if choice.name == "hvamp":
-        return _two_layers(config, num_items)
+        return _upper_latent(config, num_items)
     if choice.name == "multidae":
-        return _one_layer(multidae(num_items, hidden=choice.hidden))
+        return multidae(num_items, hidden=choice.hidden)
     if choice.name == "cdae":
-        users = catalogue.num_train_users
-        return _one_layer(cdae(num_items, num_users=users, hidden=choice.hidden[-1]).model)
+        return cdae(num_items, num_users=catalogue.num_train_users, hidden=choice.hidden[-1]).model
     if choice.name == "warp":
-        return _one_layer(linear_autoencoder(num_items, dim=choice.hidden[-1]))
-    return _one_layer(parts.build_body(config, num_items))
+        return linear_autoencoder(num_items, dim=choice.hidden[-1])
+    return parts.build_body(config, num_items)
 
 
-def _one_layer(model: Model) -> _Body:
-    nothing = jnp.zeros((1, model.latent_dim))
-    return _Body(model.encode, lambda params: model.decode_factored(params, nothing).kernel)
-
-
-def _two_layers(config: ExperimentConfig, num_items: int) -> _Body:
+def _upper_latent(config: ExperimentConfig, num_items: int) -> Model:
+    """H+Vamp as a model of z2, with z1 at the mean that z2 expects."""
     model = hvamp(
         num_items,
         hidden=config.model.hidden[0],
@@ -104,8 +84,14 @@ def _two_layers(config: ExperimentConfig, num_items: int) -> _Body:
         gated_layers=len(config.model.hidden),
         num_pseudo_inputs=config.prior.pseudo_inputs,
     )
-    nothing = jnp.zeros((1, model.latent_dim))
-    return _Body(model.encode_top, lambda params: model.decode_factored(params, nothing, nothing).kernel)
+
+    def decode(params: Params, z2: jax.Array) -> jax.Array:
+        return model.decode(params, model.prior_bottom(params, z2).mean, z2)
+
+    def decode_factored(params: Params, z2: jax.Array) -> FactoredLogits:
+        return model.decode_factored(params, model.prior_bottom(params, z2).mean, z2)
+
+    return Model(model.init, model.encode_top, decode, decode_factored, num_items, model.latent_dim)
 
 
 class Neighbours(NamedTuple):

@@ -3,13 +3,13 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from piavae_jax.baselines import recommend
-from piavae_jax.data.batches import gather_batch
+from piavae_jax.data.batches import gather_batch, to_device
 from piavae_jax.data.csr import CSR
 from piavae_jax.evaluation import NO_ITEM
-from piavae_jax.report.rows import in_batches
 from piavae_jax.report.systems import Scorer
 
 
@@ -25,12 +25,16 @@ def rank_items(scorer: Scorer, rows: CSR, *, k: int, batch_size: int = 500) -> n
     Returns:
       int32[V, K], best first; `NO_ITEM` where a list has ended.
     """
-    batches, params = in_batches(rows, batch_size=batch_size), jax.device_put(scorer.params)
+    size = min(batch_size, rows.num_rows)
+    users = np.arange(rows.num_rows, dtype=np.int32)
+    order = np.pad(users, (0, -len(users) % size), constant_values=-1).reshape(-1, size)
+    capacity = max(int(np.where(order >= 0, rows.lengths[order], 0).sum(axis=1).max()), 1)
+    on_device, params = to_device(rows), jax.device_put(scorer.params)
     lists = [
-        recommend(scorer.score, params, gather_batch(batches.rows, users, capacity=batches.capacity), k=k).items
-        for users in batches.order
+        recommend(scorer.score, params, gather_batch(on_device, jnp.asarray(batch), capacity=capacity), k=k).items
+        for batch in order
     ]
-    return np.concatenate([np.asarray(items) for items in lists])[: rows.num_rows]
+    return np.concatenate([np.asarray(items) for items in lists])[: len(users)]
 
 
 def draw_history(rows: CSR, *, k: int, seed: int = 0) -> np.ndarray:

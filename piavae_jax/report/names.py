@@ -2,24 +2,14 @@
 
 import polars as pl
 
+from piavae_jax.analysis.harness.labels import MODEL_NAMES
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.training.fusion import fuses
-
-_MODELS = {
-    "multvae": "Multi-VAE",
-    "recvae": "RecVAE",
-    "hvamp": "H+Vamp",
-    "multidae": "Multi-DAE",
-    "cdae": "CDAE",
-    "ract": "RaCT",
-    "lambdanet": "LambdaNet",
-    "warp": "WARP",
-}
 
 
 def model_name(config: ExperimentConfig) -> str:
     """Such as "Multi-VAE + PIA", or "3 x RecVAE + EDLAE" for a fused one."""
-    name = _MODELS[config.model.name]
+    name = MODEL_NAMES[config.model.name]
     if config.pia.enabled:
         name += " + PIA"
     if not fuses(config):

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from piavae_jax import config as configs
 from piavae_jax.benchmark.formats import format_count, format_p, format_seconds, metric_title
-from piavae_jax.errors import UserError
 from piavae_jax.evaluation import PAPER_GROUPS
 from piavae_jax.report.charts import IntervalChart, interval_chart
 from piavae_jax.report.findings import HISTORY, LIST_LENGTH, Findings
@@ -22,15 +22,7 @@ from piavae_jax.training.session import SELECTION_METRIC
 
 
 def render(findings: Findings, *, created: datetime) -> str:
-    """Write the page; everything that it needs is in it.
-
-    Raises:
-      UserError: Jinja2 is not installed.
-    """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise UserError("the report needs Jinja2: pip install 'piavae-jax[report]'") from error
+    """Write the page; everything that it needs is in it."""
     environment = Environment(
         loader=PackageLoader("piavae_jax.report"),
         autoescape=True,  # titles are anyone's

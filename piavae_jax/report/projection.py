@@ -4,8 +4,9 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-
-from piavae_jax.errors import UserError
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 _PERPLEXITY = 30.0
 _MIN_FOR_TSNE = 12  # below, t-SNE's neighbourhoods are everyone
@@ -24,16 +25,7 @@ def project(vectors: np.ndarray, *, seed: int = 0) -> Projection:
     """Project float32[V, D] by t-SNE (van der Maaten, Hinton, JMLR 2008), or by PCA where there are too few for it.
 
     2,000 users of 200 dimensions take 11 s on one core.
-
-    Raises:
-      UserError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.decomposition import PCA
-        from sklearn.manifold import TSNE
-        from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise UserError("the map of users needs scikit-learn: pip install 'piavae-jax[report]'") from error
     count = len(vectors)
     if count < _MIN_FOR_TSNE or np.ptp(vectors, axis=0).max() == 0.0:
         # The axes may be fewer than two, and constant ones explain nothing.

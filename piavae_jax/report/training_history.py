@@ -11,6 +11,11 @@ from piavae_jax.training.ensemble import MEMBERS
 from piavae_jax.training.fusion import fuses
 from piavae_jax.training.run_folder import RunFolder
 
+_WEIGHTS = (
+    ("beta", "β", "weight of the KL term", "kl"),
+    ("anchor_weight", "λ_A", "weight of the anchor loss", "anchor"),
+)
+
 
 class History(NamedTuple):
     """Records of the epochs."""
@@ -28,25 +33,26 @@ def read_history(run: RunFolder) -> History:
         folders = sorted((run.path / MEMBERS).glob("[0-9]*"), key=lambda path: int(path.name))
         runs = [run_folder.load(path) for path in folders if run_folder.exists(path)]
     records = [run_folder.read_metrics(one) for one in runs]
-    seconds = sum(
-        record["train_seconds"] + record["validation_seconds"] for epochs in records for record in epochs
-    )
+    seconds = sum(record["train_seconds"] + record["validation_seconds"] for epochs in records for record in epochs)
     return History(records[0] if records else [], seconds)
 
 
 def draw_history(records: Sequence[Mapping[str, Any]]) -> list[LineChart]:
-    """Charts of validation, of each loss term and of the weights that change."""
+    """Charts of validation, of each loss term and of weights that change."""
     if not records:
         return []
     best = records[-1]["best_epoch"]
     fields = {field for record in records for field in record}
     validation = {
-        field: metric_title(field.removeprefix("validation/")) for field in records[0] if field.startswith("validation/")
+        field: metric_title(field.removeprefix("validation/"))
+        for field in records[0]
+        if field.startswith("validation/")
     }
     panels = [(validation, "validation")]
     panels += [({field: label}, f"{label}, unweighted") for field, label in TERMS.items() if field in fields]
-    if "kl" in fields:
-        panels.append(({"beta": "β"}, "β, weight of the KL term"))
-    if "anchor" in fields:
-        panels.append(({"anchor_weight": "λ_A"}, "λ_A, weight of the anchor loss"))
+    panels += [
+        ({field: label}, f"{label}, {meaning}")
+        for field, label, meaning, term in _WEIGHTS
+        if term in fields and len({record[field] for record in records}) > 1  # provenance has those that are constant
+    ]
     return [line_chart(records, series, title=title, best=best) for series, title in panels]

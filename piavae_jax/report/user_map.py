@@ -40,9 +40,6 @@ def make_map(means: np.ndarray, users: UserMetrics, rows: CSR, names: list[str],
       rows: what the model was shown of them.
       names: I titles.
       train_users: int[I], popularity.
-
-    Raises:
-      UserError: scikit-learn is not installed.
     """
     generator = np.random.default_rng(0)
     drawn = np.sort(generator.permutation(len(means))[:MAX_USERS])
