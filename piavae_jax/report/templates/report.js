@@ -1,13 +1,22 @@
 "use strict";
 const tip = document.getElementById("tip");
 
-function showTip(heading, lines, x, y) {
+let anchor = null; // where the tip points: a function, for pages scroll
+
+function showTip(heading, lines, at) {
   const title = document.createElement("b");
   title.textContent = heading;
   const list = document.createElement("ul");
   for (const line of lines) list.appendChild(document.createElement("li")).textContent = line;
   tip.replaceChildren(title, list);
-  tip.hidden = false;
+  anchor = at;
+  placeTip();
+}
+
+function placeTip() {
+  if (!anchor) return;
+  const [x, y] = anchor();
+  tip.hidden = y < 0 || y > innerHeight;
   const box = tip.getBoundingClientRect();
   const left = x + 16 + box.width < innerWidth ? x + 16 : x - 16 - box.width;
   const top = y + 16 + box.height < innerHeight ? y + 16 : y - 16 - box.height;
@@ -15,6 +24,7 @@ function showTip(heading, lines, x, y) {
 }
 
 function hideTip() {
+  anchor = null;
   tip.hidden = true;
 }
 
@@ -26,13 +36,15 @@ for (const svg of document.querySelectorAll("svg.lines")) {
   const show = () => {
     const epoch = epochs[place];
     const x = data.scale[0] + data.scale[1] * epoch;
-    const box = svg.getBoundingClientRect();
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
     cursor.classList.add("on");
     const lines = data.lines.flatMap((name, n) =>
       epoch in data.values[n] ? [`${name} ${Number(data.values[n][epoch].toPrecision(4))}`] : []);
-    showTip(`epoch ${epoch}`, lines, box.left + (x / data.frame.width) * box.width, box.top + box.height / 3);
+    showTip(`epoch ${epoch}`, lines, () => {
+      const box = svg.getBoundingClientRect();
+      return [box.left + (x / data.frame.width) * box.width, box.top + box.height / 3];
+    });
   };
   const leave = () => { cursor.classList.remove("on"); hideTip(); };
   const point = (event) => {
@@ -72,8 +84,10 @@ if (map) {
     circles[n].classList.add("on");
     const [heading, lines] = describe(n);
     circles[n].setAttribute("aria-label", [heading, ...lines].join("; "));
-    const box = circles[n].getBoundingClientRect();
-    showTip(heading, lines, box.left + box.width / 2, box.top + box.height / 2);
+    showTip(heading, lines, () => {
+      const box = circles[n].getBoundingClientRect();
+      return [box.left + box.width / 2, box.top + box.height / 2];
+    });
   };
   const leave = () => {
     if (current !== null) circles[current].classList.remove("on");
@@ -125,4 +139,4 @@ if (map) {
     document.getElementById("chosen").textContent = event.target.value === "" ? "" : `${chosen.size} of ${circles.length} users.`;
   });
 }
-addEventListener("scroll", hideTip, { passive: true });
+addEventListener("scroll", placeTip, { passive: true });
