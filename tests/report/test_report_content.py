@@ -4,13 +4,18 @@ import html
 import json
 import re
 import shutil
+import tomllib
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from report_runs import EVIL, write_page
 
+import piavae_jax.report
 from piavae_jax.data.prepared import load_prepared
 from piavae_jax.evaluation import summarize_groups
 from piavae_jax.report.findings import find
@@ -147,8 +152,6 @@ def test_without_records_there_are_no_curves_and_a_sentence(pia_run, tmp_path):
 
 
 def test_without_any_title_the_page_says_so(code_run, dataset, tmp_path):
-    import polars as pl
-
     shutil.copytree(code_run, tmp_path / "run")
     file = tmp_path / "run" / "vocabulary.parquet"
     pl.read_parquet(file).with_columns(title=pl.lit(None, pl.String)).write_parquet(file)
@@ -159,12 +162,6 @@ def test_without_any_title_the_page_says_so(code_run, dataset, tmp_path):
 
 @pytest.mark.parametrize("name", ["report.html.jinja", "charts.jinja", "report.css", "report.js"])
 def test_templates_are_part_of_the_package(name):
-    import tomllib
-    from fnmatch import fnmatch
-    from pathlib import Path
-
-    import piavae_jax.report
-
     folder = Path(piavae_jax.report.__file__).parent
     project = tomllib.loads((folder.parents[1] / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["piavae_jax.report"]
