@@ -134,7 +134,7 @@ def check_users(headline: Interval) -> Check:
         bool(relative > _WIDEST),
         measured,
         f"fires if half the width of the 95\u00a0% interval is more than {percent(_WIDEST)} of the mean",
-        "Smaller differences between models are hard to tell from chance, paired or not; hold out more users.",
+        "Differences of that size between models show only in paired comparisons, if at all; hold out more users.",
     )
 
 

@@ -1,8 +1,9 @@
 """The page, from what was measured."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,6 +20,13 @@ from piavae_jax.report.training_history import draw_history
 from piavae_jax.training.fusion import fuses
 from piavae_jax.training.run_folder import read_environment
 from piavae_jax.training.session import SELECTION_METRIC
+
+
+class _Group(NamedTuple):
+    label: str
+    users: int
+    results: list[Interval]
+    """Of each system."""
 
 
 def render(findings: Findings, *, created: datetime) -> str:
@@ -42,7 +50,7 @@ def render(findings: Findings, *, created: datetime) -> str:
 
 
 def _context(findings: Findings, created: datetime) -> dict[str, Any]:
-    run = findings.run
+    run, groups = findings.run, _groups(findings)
     return {
         **findings._asdict(),
         "config": run.config,
@@ -56,8 +64,8 @@ def _context(findings: Findings, created: datetime) -> dict[str, Any]:
         "train_users": findings.train_users,
         "curves": draw_history(findings.history.records),
         "interval_charts": [_systems_chart(findings, metric) for metric in findings.systems[0].intervals],
-        "groups": _groups(findings),
-        "groups_chart": _groups_chart(findings),
+        "groups": groups,
+        "groups_chart": _groups_chart(groups),
         "verdict": _verdict(findings),
         "fired": [check for check in findings.checks if check.fires],
         "list_length": LIST_LENGTH,
@@ -98,24 +106,24 @@ def _entry(label: str, result: Interval, kind: int) -> tuple[str, float, float, 
     return label, result.mean, result.low, result.high, kind, score(result.mean)
 
 
-def _groups(findings: Findings) -> list[tuple[str, int, list[Interval]]]:
-    """Label, users and the result of each system, by history length; groups without a scored user are left out."""
+def _groups(findings: Findings) -> list[_Group]:
+    """Users by history length, in the paper's groups; those without a scored user are left out."""
     users = findings.systems[0].users
     history = users.num_input + users.num_target
     groups = []
     for group in PAPER_GROUPS:
         members = group.members(history) & (users.num_target > 0)
         if members.any():
-            intervals = [interval_of(system.users[SELECTION_METRIC][members]) for system in findings.systems]
-            groups.append((group.label, int(np.count_nonzero(members)), intervals))
+            results = [interval_of(system.users[SELECTION_METRIC][members]) for system in findings.systems]
+            groups.append(_Group(group.label, int(np.count_nonzero(members)), results))
     return groups
 
 
-def _groups_chart(findings: Findings) -> IntervalChart | None:
+def _groups_chart(groups: Sequence[_Group]) -> IntervalChart | None:
     entries = [
-        _entry(label if number == 0 else "", result, number)
-        for label, _, intervals in _groups(findings)
-        for number, result in enumerate(intervals)
+        _entry(group.label if number == 0 else "", result, number)
+        for group in groups
+        for number, result in enumerate(group.results)
     ]
     title = f"{metric_title(SELECTION_METRIC)} by number of interactions"
-    return interval_chart(entries, title=title, gap_after=len(findings.systems)) if entries else None
+    return interval_chart(entries, title=title, gap_after=len(groups[0].results)) if groups else None
