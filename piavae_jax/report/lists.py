@@ -1,15 +1,16 @@
 """Ranked lists of held-out users, and what they say about the catalogue: coverage, concentration, novelty."""
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from piavae_jax.baselines import recommend
-from piavae_jax.data.batches import gather_batch, to_device
+from piavae_jax.data.batches import DeviceRows, gather_batch, to_device
 from piavae_jax.data.csr import CSR
-from piavae_jax.evaluation import NO_ITEM
+from piavae_jax.evaluation import NO_ITEM, ScoreFn
 from piavae_jax.report.systems import Scorer
 
 
@@ -31,10 +32,14 @@ def rank_items(scorer: Scorer, rows: CSR, *, k: int, batch_size: int = 500) -> n
     capacity = max(int(np.where(order >= 0, rows.lengths[order], 0).sum(axis=1).max()), 1)
     on_device, params = to_device(rows), jax.device_put(scorer.params)
     lists = [
-        recommend(scorer.score, params, gather_batch(on_device, jnp.asarray(batch), capacity=capacity), k=k).items
-        for batch in order
+        _rank_batch(scorer.score, params, on_device, jnp.asarray(batch), capacity=capacity, k=k) for batch in order
     ]
     return np.concatenate([np.asarray(items) for items in lists])[: len(users)]
+
+
+@partial(jax.jit, static_argnames=("score", "capacity", "k"))
+def _rank_batch(score: ScoreFn, params: Any, rows: DeviceRows, users: jax.Array, *, capacity: int, k: int) -> jax.Array:
+    return recommend(score, params, gather_batch(rows, users, capacity=capacity), k=k).items
 
 
 def draw_history(rows: CSR, *, k: int, seed: int = 0) -> np.ndarray:

@@ -60,8 +60,14 @@ def code_run(tmp_path_factory, dataset):
 
 
 @pytest.fixture(scope="session")
-def pia_page(tmp_path_factory, pia_run):
+def written(tmp_path_factory, pia_run):
+    """The file of the page of Multi-VAE + PIA, in a folder of its own, and what the command printed."""
+    out = tmp_path_factory.mktemp("pages") / "new" / "page.html"
+    _, printed = write_page(pia_run, out)
+    return out, printed
+
+
+@pytest.fixture(scope="session")
+def pia_page(written):
     """The page of Multi-VAE + PIA, as a file."""
-    out = tmp_path_factory.mktemp("pages") / "page.html"
-    write_page(pia_run, out)
-    return out
+    return written[0]

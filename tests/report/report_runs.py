@@ -23,9 +23,9 @@ def train(config, dataset, workdir: Path):
     return workdir
 
 
-def write_page(workdir: Path, out: Path, **options) -> str:
-    """What the command writes."""
-    console = Console(file=io.StringIO(), width=160)
+def write_page(workdir: Path, out: Path, **options) -> tuple[str, str]:
+    """Call the command; give the page, and what it printed."""
+    console = Console(file=io.StringIO(), width=100)
     with jax.numpy_dtype_promotion("standard"):
         report_run(workdir, out=out, console=console, **options)
-    return out.read_text(encoding="utf-8")
+    return out.read_text(encoding="utf-8"), console.file.getvalue()

@@ -19,29 +19,35 @@ def dense(rows):
     return jax.numpy.asarray(table)
 
 
-@pytest.mark.parametrize("name", ["multvae", "recvae", "multidae", "cdae", "warp", "hvamp", "ract", "lambdanet"])
+@pytest.mark.parametrize("name", ["multvae", "multidae", "cdae", "warp", "hvamp"])
 def test_the_body_of_each_model_scores_as_its_recipe(name):
     config = tiny_config()
     config.model.name, config.pia.enabled = name, False
     config.prior.pseudo_inputs = 5
-    config.model.hidden = (16, 16) if name in ("recvae", "hvamp") else (16,)
+    config.model.hidden = (16, 16) if name == "hvamp" else (16,)
     catalogue = Catalogue(np.full(NUM_ITEMS, 3), TRAIN_USERS)
     recipe, body = build_recipe(validate(config), catalogue), body_of(config, catalogue)
-    params = recipe.init(jax.random.key(0))
-    batch = jax.numpy.asarray(dense_rows([3, 7], NUM_ITEMS))
-    z = body.encode(params, masking.encoder_input(batch)).mean
-    features, kernel, bias = body.decode_factored(params, z)
+
+    @jax.jit  # one program compiles faster than every operation on its own
+    def run(key, batch):
+        params = recipe.init(key)
+        z = body.encode(params, masking.encoder_input(batch)).mean
+        return recipe.score(params, batch), body.decode(params, z), body.decode_factored(params, z)
+
+    scores, logits, factors = run(jax.random.key(0), jax.numpy.asarray(dense_rows([3, 7], NUM_ITEMS)))
+    features, kernel, bias = map(np.asarray, factors)
     assert kernel.shape[1] == NUM_ITEMS
+    np.testing.assert_allclose(features @ kernel + bias, logits, rtol=1e-4, atol=1e-5)
     if name != "hvamp":  # which encodes the lower latent from the row, not from the upper one alone
-        np.testing.assert_allclose(body.decode(params, z), recipe.score(params, batch), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(features @ kernel + bias[None, :], body.decode(params, z), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits, scores, rtol=1e-4, atol=1e-5)
 
 
 def test_users_are_at_their_posteriors_and_items_at_their_anchors(pia_run, dataset):
     trained = restore(pia_run)
     latent = locate(trained, dataset.test.input, batch_size=5)
     body = body_of(trained.run.config, trained.run.catalogue)
-    expected = body.encode(trained.params, masking.encoder_input(dense(dataset.test.input)))
+    encode = jax.jit(lambda params, rows: body.encode(params, masking.encoder_input(rows)))
+    expected = jax.device_get(encode(trained.params, dense(dataset.test.input)))
     np.testing.assert_allclose(latent.users.mean, expected.mean, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(latent.items, trained.params["anchors"])
     assert latent.has_anchors

@@ -18,12 +18,11 @@ def rows_of(*rows):
     return from_pairs(users, np.array([item for row in rows for item in row]), num_rows=len(rows))
 
 
-@pytest.mark.parametrize("batch_size", [2, 500])
-def test_lists_are_the_best_unseen_items(batch_size):
+def test_lists_are_the_best_unseen_items():
     generator = np.random.default_rng(0)
     rows = rows_of([0, 3], [1], [2, 4, 5], [0], [6])
     table = generator.normal(size=(5, 7)).astype(np.float32)
-    lists = rank_items(Scorer("x", scores_of, jnp.asarray(table), ""), rows, k=5, batch_size=batch_size)
+    lists = rank_items(Scorer("x", scores_of, jnp.asarray(table), ""), rows, k=5, batch_size=2)
     for user, listed in enumerate(lists):
         masked = table[user].copy()
         masked[rows.row(user)] = -np.inf

@@ -1,7 +1,6 @@
 """What the command refuses, and what it leaves behind."""
 
 import dataclasses
-import io
 import os
 import subprocess
 import sys
@@ -11,13 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 from report_runs import write_page
-from rich.console import Console
 from tiny_runs import tiny_dataset
 
 from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import Evaluator
-from piavae_jax.report.command import report_run
 from piavae_jax.report.systems import EASE, compare_with_baselines, evaluate, interval_of, scorers_of
 from piavae_jax.training.restore import restore
 
@@ -51,15 +48,12 @@ def test_other_data_are_refused_and_an_old_page_is_kept(pia_run, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "page.html"]
 
 
-def test_the_console_repeats_the_warnings(pia_run, tmp_path):
-    console = Console(file=io.StringIO(), width=100)
-    report_run(pia_run, out=tmp_path / "new" / "page.html", console=console)
-    printed = console.file.getvalue()
-    page = (tmp_path / "new" / "page.html").read_text()
-    assert printed.count("warning  ") == page.count('<li class="fired">') > 0
+def test_the_console_repeats_the_warnings(written):
+    path, printed = written
+    assert printed.count("warning  ") == path.read_text().count('<li class="fired">') > 0
     assert "checks of Multi-VAE + PIA on tiny" in printed
-    assert "page.html" in printed
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
+    assert str(path) in printed
+    assert [entry.name for entry in path.parent.iterdir()] == ["page.html"]
 
 
 def test_a_mistake_ends_with_status_2_and_one_line(tmp_path):

@@ -124,7 +124,7 @@ def test_the_same_run_gives_the_same_page(pia_run, dataset):
 
 
 def test_a_model_without_posterior_says_so(code_run, tmp_path):
-    page = write_page(code_run, tmp_path / "page.html")
+    page, _ = write_page(code_run, tmp_path / "page.html")
     text = text_of(page)
     outline(page)
     assert "Codes (this model has no posterior)" in text
@@ -135,7 +135,7 @@ def test_a_model_without_posterior_says_so(code_run, tmp_path):
 
 
 def test_a_fused_model_shows_its_member(fused_run, tmp_path):
-    page = write_page(fused_run, tmp_path / "page.html")
+    page, _ = write_page(fused_run, tmp_path / "page.html")
     text = text_of(page)
     outline(page)
     assert "Multi-VAE + PIA + EASE on tiny" in text
@@ -146,7 +146,7 @@ def test_a_fused_model_shows_its_member(fused_run, tmp_path):
 def test_without_records_there_are_no_curves_and_a_sentence(pia_run, tmp_path):
     shutil.copytree(pia_run, tmp_path / "run")
     (tmp_path / "run" / "metrics.jsonl").unlink()
-    text = text_of(write_page(tmp_path / "run", tmp_path / "page.html"))
+    text = text_of(write_page(tmp_path / "run", tmp_path / "page.html")[0])
     assert "there are no learning curves" in text
     assert "The run folder has no record of its epochs" in text
 
@@ -155,7 +155,7 @@ def test_without_any_title_the_page_says_so(code_run, dataset, tmp_path):
     shutil.copytree(code_run, tmp_path / "run")
     file = tmp_path / "run" / "vocabulary.parquet"
     pl.read_parquet(file).with_columns(title=pl.lit(None, pl.String)).write_parquet(file)
-    text = text_of(write_page(tmp_path / "run", tmp_path / "page.html"))
+    text = text_of(write_page(tmp_path / "run", tmp_path / "page.html")[0])
     assert "The data set has no titles" in text
     assert "Title 5" not in text
 
