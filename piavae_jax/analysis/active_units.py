@@ -9,7 +9,7 @@ from piavae_jax.types import Posterior
 
 ACTIVE_VARIANCE = 0.01
 """The threshold of Burda et al. (2016)."""
-_COLLAPSED_SHARE, _COLLAPSED_KL = 0.1, 1.0
+COLLAPSED_SHARE, COLLAPSED_KL = 0.1, 1.0
 
 
 class UnitActivity(NamedTuple):
@@ -44,6 +44,6 @@ def collapse_warning(posterior: Posterior) -> str | None:
     """
     count, dim = active_units(posterior), posterior.mean.shape[1]
     kl = float(jnp.sum(unit_activity(posterior).kl))
-    if count >= _COLLAPSED_SHARE * dim and kl >= _COLLAPSED_KL:
+    if count >= COLLAPSED_SHARE * dim and kl >= COLLAPSED_KL:
         return None
     return f"the posterior has collapsed: {count} of {dim} units are active, {kl:.2f} nats of KL a user; lower beta"

@@ -10,7 +10,7 @@ from piavae_jax.evaluation.recall import recall_at_k
 from piavae_jax.evaluation.result_files import from_frame, read_user_metrics, to_frame, write_user_metrics
 from piavae_jax.evaluation.results import MetricSummary, UserMetrics, summarize
 from piavae_jax.evaluation.runs import Runs, average_runs
-from piavae_jax.evaluation.significance import Comparison, compare, holm
+from piavae_jax.evaluation.significance import Comparison, bootstrap_interval, compare, holm
 from piavae_jax.evaluation.tables import comparisons_table, format_summary, groups_table, systems_table
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "UserGroup",
     "UserMetrics",
     "average_runs",
+    "bootstrap_interval",
     "compare",
     "compare_groups",
     "comparisons_table",

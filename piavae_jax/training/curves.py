@@ -8,7 +8,7 @@ from piavae_jax import pictures
 from piavae_jax.errors import UserError
 
 Records: TypeAlias = Sequence[Mapping[str, Any]]
-_TERMS = {
+TERMS = {
     "nll": "reconstruction",
     "warp": "WARP",
     "lambdarank": "LambdaRank",
@@ -17,6 +17,7 @@ _TERMS = {
     "consistency": "distance of views",
     "critic": "critic's squared error",
 }
+"""Names of the terms of all losses, by their field in `metrics.jsonl`."""
 
 
 @pictures.style()
@@ -60,7 +61,7 @@ def _draw_quality(axes: Any, records: Records) -> None:
 
 
 def _draw_terms(axes: Any, records: Records) -> None:
-    for key, label in _TERMS.items():
+    for key, label in TERMS.items():
         if _has(records, key):
             _plot(axes, records, key, label=label)
     axes.set(title="loss terms, unweighted", yscale="log")

@@ -121,6 +121,13 @@ def load(path: Path) -> RunFolder:
     return RunFolder(path, config, vocabulary, name, digest, num_train_users)
 
 
+def read_environment(run: RunFolder) -> dict[str, Any]:
+    """What a run was begun with: `versions` by package, `python` and `device`."""
+    with _damage_reported(run.path):
+        info = json.loads((run.path / _INFO).read_text())
+        return {name: info[name] for name in ("versions", "python", "device")}
+
+
 @contextmanager
 def _damage_reported(path: Path) -> Iterator[None]:
     try:
