@@ -179,11 +179,15 @@ def update_config(run: RunFolder, config: ExperimentConfig) -> RunFolder:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from training in a run folder; a process that dies lets go.
+def locked(path: Path, *, used: str = "trained") -> Iterator[None]:
+    """Keep other processes from writing into a folder, such as that of a run; a process that dies lets go.
+
+    Args:
+      path: the folder.
+      used: what is done to it, for the message.
 
     Raises:
-      UserError: another process trains in it.
+      UserError: another process does it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.parent / f".{path.name}.lock"
@@ -192,7 +196,7 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"{path} is being trained by another process; wait for it or choose another workdir"
+                f"{path} is being {used} by another process; wait for it or choose another folder"
             ) from error
         yield
 

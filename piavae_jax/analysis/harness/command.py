@@ -28,7 +28,8 @@ class _Line(NamedTuple):
     study: Study
     state: str
     """Files, or why there are none."""
-    seconds: float
+    seconds: float = 0.0
+    failed: bool = False
 
 
 def run_studies(sources: Sources, *, only: str | None, out: Path, seed: int, console: Console, command: str) -> None:
@@ -54,20 +55,19 @@ def run_studies(sources: Sources, *, only: str | None, out: Path, seed: int, con
     data = data_of(material)
     check_folder(out, data)
     possible, missing = _check(studies, material, out, required=only is not None)
-    with run_folder.locked(out):
+    with run_folder.locked(out, used="written"):
         open_folder(out, data, command=command)
-        lines = [_run(study, material, out, f"{n}/{len(possible)}") for n, study in enumerate(possible, start=1)]
-        write_index(out, data_name=data["name"])
+        try:
+            lines = [_run(study, material, out, f"{n}/{len(possible)}") for n, study in enumerate(possible, start=1)]
+        finally:  # what is done is listed, however the next one ends
+            write_index(out, data_name=data["name"])
     console.print(_summary([*lines, *missing]))
     console.print(f"written to  {out}\n  {INDEX}, a folder for each study", highlight=False, soft_wrap=True)
-    failed = [line.study.name for line in lines if line.state.startswith(_FAILED)]
+    failed = [line.study.name for line in lines if line.failed]
     if failed:
         raise UserError(
             f"{', '.join(failed)} failed, for the reasons above; mend them and pass --only {','.join(failed)}"
         )
-
-
-_FAILED = "failed: "
 
 
 def _check(
@@ -80,7 +80,7 @@ def _check(
         if reason and required:
             raise UserError(f"{study.name} cannot be run: {reason}")
         if reason:
-            missing.append(_Line(study, f"not run: {reason}", 0.0))
+            missing.append(_Line(study, f"not run: {reason}"))
         else:
             check_study_folder(out, study)
             possible.append(study)
@@ -98,8 +98,8 @@ def _run(study: Study, material: Material, out: Path, position: str) -> _Line:
     try:
         findings = study.run(material)
     except UserError as error:
-        console.print(f"    {_FAILED}{error}", highlight=False, markup=False, soft_wrap=True)
-        return _Line(study, f"{_FAILED}{error}", time.perf_counter() - started)
+        material.say(f"failed: {error}")
+        return _Line(study, f"failed: {error}", time.perf_counter() - started, failed=True)
     seconds = time.perf_counter() - started
     runs = {label: str(run.path) for label, run in material.runs.items()}
     written = write_findings(out, study, findings, runs=runs, seconds=seconds)

@@ -1,5 +1,7 @@
 """What studies may ask for."""
 
+import importlib.util
+
 from piavae_jax.analysis.harness.material import Material
 from piavae_jax.analysis.harness.study import Need
 from piavae_jax.analysis.subject import ANALYSABLE
@@ -8,11 +10,6 @@ from piavae_jax.training.fusion import fuses
 
 def _no_runs(material: Material) -> str:
     return "" if material.runs else "it needs trained runs: pass run folders with --workdir"
-
-
-def _fewer_than_two(material: Material) -> str:
-    count = len(material.runs)
-    return "" if count > 1 else f"it compares runs, and needs two or more, got {count}: pass more with --workdir"
 
 
 def _no_posterior(material: Material) -> str:
@@ -25,12 +22,6 @@ def _no_posterior(material: Material) -> str:
                 f"{', '.join(ANALYSABLE)}"
             )
     return _no_runs(material)
-
-
-def _no_anchors(material: Material) -> str:
-    if any(run.config.pia.enabled for run in material.runs.values()):
-        return _no_posterior(material)
-    return "it needs item anchors, which only runs with PIA have: add one to --workdir"
 
 
 def _no_benchmark(material: Material) -> str:
@@ -48,9 +39,14 @@ def _no_sensitivity(material: Material) -> str:
     )
 
 
+def _no_scikit_learn(_: Material) -> str:
+    if importlib.util.find_spec("sklearn") is not None:
+        return ""
+    return "it needs scikit-learn: install it with: pip install 'piavae-jax[analysis]'"
+
+
 RUNS = Need("a run", _no_runs)
-TWO_RUNS = Need("two runs", _fewer_than_two)
 POSTERIOR = Need("runs with a Gaussian posterior", _no_posterior)
-ANCHORS = Need("a run with PIA", _no_anchors)
 BENCHMARK = Need("--benchmark", _no_benchmark)
 SENSITIVITY = Need("--sensitivity", _no_sensitivity)
+SCIKIT_LEARN = Need("scikit-learn", _no_scikit_learn)

@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict
 from piavae_jax import config as configs
 from piavae_jax.training.run_folder import FREE_FIELDS, RunFolder
 
-_IGNORED = frozenset((*FREE_FIELDS, "name"))
+_IGNORED = frozenset((*FREE_FIELDS, "name", "seed"))
 
 
 class Pair(NamedTuple):
@@ -30,17 +30,24 @@ def pairs_of(runs: Mapping[str, RunFolder]) -> list[Pair]:
 
 
 def twin_without_pia(label: str, runs: Mapping[str, RunFolder]) -> str | None:
-    """The run whose config is that of a run with PIA but for PIA; None where there is none."""
-    if not runs[label].config.pia.enabled:
+    """The run whose config is that of a run with PIA but for PIA, of several the one of its seed; None where there is
+    none."""
+    ours = runs[label]
+    if not ours.config.pia.enabled:
         return None
-    ours = _settings(runs[label])
-    for other, run in runs.items():
-        if not run.config.pia.enabled and _settings(run) == ours:
-            return other
-    return None
+    twins = [
+        other
+        for other, run in runs.items()
+        if not run.config.pia.enabled and _without_pia(settings_of(run)) == _without_pia(settings_of(ours))
+    ]
+    return min(twins, key=lambda other: runs[other].config.seed != ours.config.seed, default=None)
 
 
-def _settings(run: RunFolder) -> dict[str, Any]:
-    """What distinguishes trainings, PIA aside."""
+def settings_of(run: RunFolder) -> dict[str, Any]:
+    """The fields of a run's config that distinguish systems: neither name nor seed nor how it was run."""
     flat = flatten_dict(configs.to_dict(run.config), sep=".")
-    return {path: value for path, value in flat.items() if path not in _IGNORED and not path.startswith("pia.")}
+    return {path: value for path, value in flat.items() if path not in _IGNORED}
+
+
+def _without_pia(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: value for path, value in settings.items() if not path.startswith("pia.")}

@@ -1,7 +1,7 @@
 """The folder of a study: tables as CSV, pictures as PNG, a page that shows all of it, whole or not at all."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from piavae_jax import pictures
 from piavae_jax.analysis.harness.formats import to_markdown
@@ -85,16 +85,11 @@ def _page(study: Study, findings: Findings, runs: dict[str, str], *, drawn: list
         if f"{stem}.png" in drawn:
             parts.append(f"![{picture.caption}]({stem}.png)\n\n{picture.caption}")
     parts += [f"No pictures: {problem}"] if problem else []
-    parts += [
-        f"**{table.title}** ([{stem}.csv]({stem}.csv))\n\n{to_markdown(table)}" for stem, table in _tables(findings)
-    ]
+    for stem, table in findings.tables.items():
+        parts.append(f"**{table.title}** ([{stem}.csv]({stem}.csv))\n\n{to_markdown(table)}")
     if runs:
         parts.append("Runs: " + "; ".join(f"{label}: `{path}`" for label, path in runs.items()))
     return "\n\n".join(parts) + "\n"
-
-
-def _tables(findings: Findings) -> Any:
-    return findings.tables.items()
 
 
 def _bullets(sentences: tuple[str, ...] | list[str]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
@@ -12,16 +12,21 @@ import polars as pl
 from piavae_jax import pictures
 from piavae_jax.analysis.harness.labels import describe_setting
 from piavae_jax.analysis.harness.material import Material
-from piavae_jax.analysis.harness.needs import POSTERIOR
+from piavae_jax.analysis.harness.needs import POSTERIOR, SCIKIT_LEARN
 from piavae_jax.analysis.harness.study import Findings, Format, Picture, Study, Table
 from piavae_jax.analysis.harness.words import say_difference
-from piavae_jax.analysis.neighbours import nearest_neighbours
 from piavae_jax.analysis.posteriors import encode_rows
-from piavae_jax.analysis.studies.cohorts import NAMES, Cohort, choose_cohorts
+from piavae_jax.analysis.studies.cohorts import (
+    NAMES,
+    NEIGHBOURS,
+    Cohort,
+    Geometry,
+    choose_cohorts,
+    measure_cohorts,
+)
 from piavae_jax.analysis.studies.published import FIGURE2_NDCG
 from piavae_jax.analysis.wasserstein import w2_points
 from piavae_jax.benchmark.formats import format_mean, format_score
-from piavae_jax.errors import UserError
 from piavae_jax.evaluation import Comparison, MetricSummary, compare
 from piavae_jax.training.session import SELECTION_METRIC
 
@@ -31,24 +36,7 @@ if TYPE_CHECKING:
 PLACES, SEPARATION = "tsne", "separation"
 _SIZE = 200
 """Users of a cohort, at most."""
-_NEIGHBOURS = 20
 _SETTINGS = ("clean input", "masking", "masking + PIA")
-
-
-class Geometry(NamedTuple):
-    """How the cohorts lie in the latent space of one run, all distances W2."""
-
-    silhouette: float
-    """Mean over users of (b - a) / max(a, b), a the mean distance to the own cohort and b that to the nearest other
-    one: 1 for cohorts far apart, 0 for entangled ones (Rousseeuw, 1987)."""
-    neighbours: float
-    """Share of a user's 20 nearest users that are of the own cohort, mean over users; chance is 1/3."""
-    few_middling: float
-    """Between the cohorts' barycentres."""
-    middling_many: float
-    few_many: float
-    within: float
-    """From a user to the own cohort's barycentre, mean over users: the scale of the space."""
 
 
 class Panel(NamedTuple):
@@ -76,8 +64,8 @@ def run(material: Material) -> Findings:
         whole, masked = encode(), encode(mask=subject.mask, key=jax.random.key(material.seed))
         panels[label] = Panel(
             project(np.asarray(whole.mean), seed=material.seed),
-            measure(w2_points(whole), cohort_of),
-            measure(w2_points(masked), cohort_of),
+            measure_cohorts(w2_points(whole), cohort_of),
+            measure_cohorts(w2_points(masked), cohort_of),
             qualities[label],
         )
     compared = _compare(material)
@@ -97,7 +85,10 @@ def run(material: Material) -> Findings:
 
 
 FIGURE2 = Study(
-    "figure2", "Users with few, middling and many interactions in latent space (Figure 2)", (POSTERIOR,), run
+    "figure2",
+    "Users with few, middling and many interactions in latent space (Figure 2)",
+    (POSTERIOR, SCIKIT_LEARN),
+    run,
 )
 _FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("silhouette", "masked_silhouette"), format_score),
@@ -106,55 +97,18 @@ _FORMATS: Mapping[str, Format] = {
 }
 
 
-def measure(points: jax.Array, cohort_of: np.ndarray) -> Geometry:
-    """Measure how three cohorts lie.
-
-    The barycentre of diagonal Gaussians under W2 has the mean of their means and the mean of their standard deviations,
-    which in `w2_points` is the mean of the points.
-
-    Args:
-      points: float32[B, 2D], `w2_points` of users.
-      cohort_of: int[B], 0 few, 1 middling, 2 many.
-    """
-    nearest = nearest_neighbours(points, k=min(_NEIGHBOURS, len(points) - 1))
-    places = np.asarray(points, np.float64)
-    centres = np.stack([places[cohort_of == number].mean(axis=0) for number in range(3)])
-
-    def between(one: int, other: int) -> float:
-        return float(np.linalg.norm(centres[one] - centres[other]))
-
-    return Geometry(
-        silhouette=float(_sklearn().metrics.silhouette_score(places, cohort_of)),
-        neighbours=float(np.mean(cohort_of[nearest] == cohort_of[:, None])),
-        few_middling=between(0, 1),
-        middling_many=between(1, 2),
-        few_many=between(0, 2),
-        within=float(np.linalg.norm(places - centres[cohort_of], axis=-1).mean()),
-    )
-
-
 def project(means: np.ndarray, *, seed: int) -> np.ndarray:
     """t-SNE (van der Maaten, Hinton, JMLR 2008) of `means: float32[B, D]`, begun at their principal components.
 
     Returns:
       float32[B, 2].
     """
-    tsne = _sklearn().manifold.TSNE(perplexity=min(30.0, (len(means) - 1) / 3), init="pca", random_state=seed)
+    from sklearn.manifold import TSNE  # an extra: the study needs it, others do not
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
+    tsne = TSNE(perplexity=min(30.0, (len(means) - 1) / 3), init="pca", random_state=seed)
     with threadpool_limits(1):  # its threads wait for each other: on busy cores that takes ten times longer
         return tsne.fit_transform(means)
-
-
-def _sklearn() -> Any:
-    try:
-        import sklearn.manifold
-        import sklearn.metrics
-    except ImportError as error:
-        raise UserError(
-            "latent pictures need scikit-learn; install it with: pip install 'piavae-jax[analysis]'"
-        ) from error
-    return sklearn
 
 
 def _compare(material: Material) -> list[Comparison]:
@@ -208,7 +162,7 @@ def _sentences(
 ) -> list[str]:
     sentences = [
         f"{label}: silhouette of the cohorts {format_score(panel.geometry.silhouette)}, {panel.geometry.neighbours:.0%}"
-        f" of the {_NEIGHBOURS} nearest users are of the own cohort (under the mask of training "
+        f" of the {NEIGHBOURS} nearest users are of the own cohort (under the mask of training "
         f"{format_score(panel.masked.silhouette)}, {panel.masked.neighbours:.0%}); distances "
         f"{_describe_order(panel.geometry)}; test nDCG@100 {format_mean(panel.quality)}."
         for label, panel in panels.items()

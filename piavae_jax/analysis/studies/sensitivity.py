@@ -106,6 +106,9 @@ def read_points(root: Path) -> list[Point]:
     if finished.is_empty():
         raise UserError(f"no trial of {root} has finished: run the same bin/tune.py again")
     folders = {int(folder.name.removeprefix("trial-")): folder for folder in search_trials(root)}
+    gone = sorted(set(finished["trial"]) - folders.keys())
+    if gone:
+        raise UserError(f"{path} names trial {gone[0]}, whose run folder is not there: restore a copy of {root}")
     return [_point(line, folders[line["trial"]]) for line in finished.iter_rows(named=True)]
 
 
@@ -211,9 +214,8 @@ def draw_heat_maps(points: Sequence[Point], *, title: str) -> "Figure":
 def _frame_cell(axes: Any, column: int, row: int) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(
-        Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=3, clip_on=False)
-    )
+    style: dict[str, Any] = {"fill": False, "edgecolor": pictures.COLOURS[1], "linewidth": 3, "clip_on": False}
+    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
 
 
 def draw_weights(chosen: Sequence[Point], measured: Measured, *, title: str) -> "Figure":

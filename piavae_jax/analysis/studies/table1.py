@@ -16,6 +16,7 @@ from piavae_jax.benchmark.registry import SYSTEMS, UPLIFTS
 from piavae_jax.benchmark.report import Report, make_report
 from piavae_jax.benchmark.summary import Row
 from piavae_jax.benchmark.tables import describe_users, failures_text
+from piavae_jax.errors import UserError
 from piavae_jax.evaluation import Comparison
 from piavae_jax.training.session import SELECTION_METRIC
 
@@ -38,6 +39,8 @@ def run(material: Material) -> Findings:
     name = identify(train_users=data["train_users"], items=data["items"])
     published = TABLE1[name] if name else {}
     rows = sorted((row for row in report.rows if row.metrics), key=lambda row: (_ORDER.index(row.family), _place(row)))
+    if not rows:
+        raise UserError(f"every run of {material.benchmark} has failed: see what bin/benchmark.py said")
     tables = {SYSTEMS_TABLE: Table(f"Test users of {data['name']}", _systems(rows, published))}
     uplifts = _uplifts(report, published)
     if uplifts is not None:

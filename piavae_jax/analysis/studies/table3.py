@@ -9,10 +9,18 @@ from piavae_jax import pictures
 from piavae_jax.analysis.harness.material import Material
 from piavae_jax.analysis.harness.needs import RUNS
 from piavae_jax.analysis.harness.run_pairs import Pair, pairs_of
+from piavae_jax.analysis.harness.seeds import group_seeds
 from piavae_jax.analysis.harness.study import Findings, Format, Picture, Study, Table
 from piavae_jax.analysis.harness.words import say_difference, say_signed
 from piavae_jax.benchmark.formats import metric_title
-from piavae_jax.evaluation import PAPER_GROUPS, GroupComparison, UserMetrics, compare_groups, summarize_groups
+from piavae_jax.evaluation import (
+    PAPER_GROUPS,
+    GroupComparison,
+    UserMetrics,
+    average_runs,
+    compare_groups,
+    summarize_groups,
+)
 from piavae_jax.training.session import SELECTION_METRIC
 
 if TYPE_CHECKING:
@@ -31,11 +39,13 @@ Compared = Mapping[Pair, Sequence[GroupComparison]]
 
 
 def run(material: Material) -> Findings:
-    """Summarise every run in every group, and compare runs there."""
-    users = material.test_users
+    """Summarise every system in every group, each user's values averaged over its seeds, and compare systems there."""
+    systems = group_seeds(material.runs)
+    users = {name: average_runs([material.test_users[label] for label in runs]) for name, runs in systems.items()}
+    pairs = pairs_of({name: next(iter(runs.values())) for name, runs in systems.items()})
     compared = {
         pair: compare_groups((pair.system, users[pair.system]), (pair.baseline, users[pair.baseline]))
-        for pair in material.track(pairs_of(material.runs), "resampling the users of each group")
+        for pair in material.track(pairs, "resampling the users of each group")
     }
     tables = {QUALITY: Table("Test users by number of interactions", _quality(users), _FORMATS)}
     drawn = {}

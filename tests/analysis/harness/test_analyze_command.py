@@ -1,5 +1,6 @@
 """The command, whole, and as a user calls it."""
 
+import importlib.util
 import io
 import json
 import os
@@ -78,6 +79,15 @@ def test_one_that_fails_does_not_stop_the_others(run, tmp_path):
     assert not (tmp_path / "out" / "bad").exists()
 
 
+def test_what_is_done_is_listed_when_the_next_one_is_interrupted(run, tmp_path):
+    def interrupt(material):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(GOOD, BAD._replace(run=interrupt))
+    assert "[Good](good/good.md)" in (tmp_path / "out" / "analysis.md").read_text()
+
+
 def test_a_second_call_adds_to_the_first(run, tmp_path):
     run(GOOD)
     run(GOOD._replace(name="later"))
@@ -152,6 +162,12 @@ def test_a_model_without_posterior_is_refused_where_one_is_needed(run, run_path,
     path = other_run(run_path, tmp_path, model="multidae", pia=False)
     with pytest.raises(UserError, match=r"figure2 cannot be run: .* is a multidae, which has no single Gaussian"):
         run(STUDIES["figure2"], only="figure2", sources=Sources((path,)))
+
+
+def test_without_scikit_learn_figure_2_is_passed_over(run, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    printed = run(GOOD, STUDIES["figure2"])
+    assert "not run: it needs scikit-learn: install it with: pip install" in printed
 
 
 def call(tmp_path, *arguments):

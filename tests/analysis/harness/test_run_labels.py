@@ -5,6 +5,7 @@ import pytest
 
 from piavae_jax.analysis.harness.labels import describe_setting, label_runs
 from piavae_jax.analysis.harness.run_pairs import Pair, pairs_of, twin_without_pia
+from piavae_jax.analysis.harness.seeds import group_seeds
 from piavae_jax.config import ExperimentConfig, apply_settings
 from piavae_jax.training.run_folder import RunFolder
 
@@ -65,3 +66,24 @@ def test_every_run_is_compared_with_the_first_and_pia_with_its_twin():
     ]
     assert pairs_of({"masked": MASKED, "pia": ALIGNED}) == [Pair("pia", "masked", True)]
     assert pairs_of({"pia": ALIGNED}) == []
+
+
+def test_a_twin_of_the_same_seed_comes_first():
+    seeds = {str(seed): make_run(str(seed), seed=seed, **{"pia.enabled": False}) for seed in (0, 1)}
+    runs = {**seeds, "pia": make_run(seed=1)}
+    assert twin_without_pia("pia", runs) == "1"
+    assert twin_without_pia("pia", {"0": seeds["0"], "pia": runs["pia"]}) == "0"
+
+
+def test_seeds_of_one_config_are_one_system():
+    runs = [make_run(f"pia-{seed}", seed=seed) for seed in range(3)]
+    labelled = label_runs([runs[0], MASKED, *runs[1:]])
+    systems = group_seeds(labelled)
+    assert list(systems) == ["masking + PIA (3 seeds)", "masking"]
+    assert [run.config.seed for run in systems["masking + PIA (3 seeds)"].values()] == [0, 1, 2]
+    assert all(labelled[label] is run for runs in systems.values() for label, run in runs.items())
+
+
+def test_other_settings_make_another_system():
+    systems = group_seeds(label_runs([ALIGNED, make_run("heavy", seed=1, **{"pia.weight": 1.0})]))
+    assert list(systems) == ["masking + PIA (aligned)", "masking + PIA (heavy)"]

@@ -8,7 +8,8 @@ from sklearn.metrics import silhouette_score
 
 from piavae_jax import pictures
 from piavae_jax.analysis import encode_rows
-from piavae_jax.analysis.studies.figure2 import FIGURE2, Geometry, Panel, judge, measure, project
+from piavae_jax.analysis.studies.cohorts import Geometry, measure_cohorts
+from piavae_jax.analysis.studies.figure2 import FIGURE2, Panel, judge, project
 from piavae_jax.evaluation import MetricSummary
 
 
@@ -27,7 +28,7 @@ def test_separate_cohorts_in_a_row():
     cohort_of = np.repeat(np.arange(3), 30)
     points = np.stack([np.choose(cohort_of, [0.0, 3.0, 7.0]), np.zeros(90)], axis=1)
     points = (points + generator.uniform(-0.5, 0.5, points.shape)).astype(np.float32)
-    geometry = measure(jnp.asarray(points), cohort_of)
+    geometry = measure_cohorts(jnp.asarray(points), cohort_of)
     centres = [points[cohort_of == number].mean(axis=0) for number in range(3)]
     assert geometry.few_middling == pytest.approx(np.linalg.norm(centres[0] - centres[1]), rel=1e-5)
     assert geometry.middling_many == pytest.approx(np.linalg.norm(centres[1] - centres[2]), rel=1e-5)
@@ -41,7 +42,7 @@ def test_separate_cohorts_in_a_row():
 
 def test_entangled_cohorts_are_told_from_separate_ones():
     generator = np.random.default_rng(0)
-    geometry = measure(jnp.asarray(generator.normal(size=(150, 4)), jnp.float32), np.repeat(np.arange(3), 50))
+    geometry = measure_cohorts(jnp.asarray(generator.normal(size=(150, 4)), jnp.float32), np.repeat(np.arange(3), 50))
     assert abs(geometry.silhouette) < 0.1
     assert geometry.neighbours == pytest.approx(1 / 3, abs=0.1)
 

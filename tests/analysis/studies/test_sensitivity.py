@@ -110,6 +110,13 @@ def test_a_search_without_finished_trials_is_refused(search, tmp_path):
         read_points(tmp_path / "search")
 
 
+def test_a_trial_that_was_deleted_is_missed(search, tmp_path):
+    root = rewrite(search, tmp_path, lambda text: text)
+    shutil.rmtree(root / "trial-003")
+    with pytest.raises(UserError, match=r"names trial 3, whose run folder is not there: restore a copy"):
+        read_points(root)
+
+
 def test_a_grid_of_lambda_a_alone_has_one_row_of_cells(search, tmp_path):
     def keep(text):
         lines = text.splitlines()

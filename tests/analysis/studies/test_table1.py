@@ -10,6 +10,8 @@ from piavae_jax.benchmark.folder import open_folder
 from piavae_jax.benchmark.registry import SYSTEMS
 from piavae_jax.benchmark.report import make_report
 from piavae_jax.benchmark.runner import run_systems
+from piavae_jax.errors import UserError
+from piavae_jax.training.epoch import NonFiniteLoss
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,14 @@ def test_popularity_does_not_crowd_the_others(findings):
         axes = findings.pictures["systems"].draw().axes[0]
     assert axes.get_xlim()[0] > 0.2
     assert any(text.get_text().startswith("◂ .") for text in axes.texts)
+
+
+def test_a_benchmark_that_failed_is_refused(dataset, tmp_path):
+    open_folder(tmp_path / "out", dataset, command="x")
+    failing = fake_system("ease", error=NonFiniteLoss("the loss is nan"))
+    run_systems([failing], dataset, tmp_path / "out", seeds=1, console=quiet_console())
+    with pytest.raises(UserError, match=r"every run of .* has failed: see what bin/benchmark\.py said"):
+        TABLE1_STUDY.run(make_material(benchmark=tmp_path / "out"))
 
 
 def test_data_are_identified_by_their_size():

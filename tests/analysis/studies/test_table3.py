@@ -1,3 +1,7 @@
+import dataclasses
+import json
+import shutil
+
 import pytest
 from material_factory import make_material
 
@@ -50,6 +54,23 @@ def test_the_picture_has_a_panel_for_each_metric(findings):
         figure = findings.pictures["differences"].draw()
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["nDCG@100", "Recall@20", "Recall@50"]
     assert [text.get_text().split("\n")[0] for text in figure.axes[0].get_yticklabels()] == ["5-10", "11-50"]
+
+
+def test_users_are_averaged_over_seeds_first(run_path, twin_path, dataset, tmp_path):
+    other = tmp_path / "other-seed"
+    shutil.copytree(run_path, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"seed": 4}))
+    material = make_material([twin_path, run_path, other], dataset)
+    one, two = (label for label in material.runs if "PIA" in label)
+    users = dict(material.test_users)
+    worse = {metric: values / 2 for metric, values in users[two].values.items()}
+    material.__dict__["test_users"] = users | {two: dataclasses.replace(users[two], values=worse)}
+    table = TABLE3.run(material).tables["groups"].frame
+    assert list(dict.fromkeys(table["run"])) == ["masking", "masking + PIA (2 seeds)"]
+    mean = table.filter(run="masking + PIA (2 seeds)", interactions="11-50")["ndcg@100"][0]
+    members = summarize_groups(users[one])[1]
+    assert mean == pytest.approx(0.75 * members.metrics["ndcg@100"].mean)
 
 
 def test_one_run_has_means_and_nothing_to_compare(run_path, dataset):
