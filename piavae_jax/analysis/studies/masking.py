@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CURVES, PAIRS = "masking", "pairs"
 _PAIRS, _KEEP_PROB, _VACUOUS = 2_000, 0.5, 0.01
+_FEWEST = np.array([0, 1, 2, 3, 5, 9, 17, 33, 65])
+"""Shared items of each class of pairs."""
 
 
 def run(material: Material) -> Findings:
@@ -62,16 +64,12 @@ def _keep_prob(material: Material) -> float:
 
 def summarize(pairs: pl.DataFrame) -> pl.DataFrame:
     """Medians by shared items, in classes of about equal ratio."""
-    edges = [1, 2, 3, 5, 9, 17, 33, 65]
+    classes = _FEWEST[np.digitize(pairs["s"].to_numpy(), _FEWEST) - 1]
+    medians = pl.col("h", "s", "closer", "contraction_bound", "farther", "expansion_bound").median()
     return (
-        pairs.with_columns(
-            at_least=pl.lit(pl.Series([0, *edges])).gather(pl.col("s").cut(edges, left_closed=True).to_physical())
-        )
+        pairs.with_columns(at_least=pl.Series(classes))
         .group_by("at_least")
-        .agg(
-            pl.len().alias("pairs"),
-            pl.col("h", "s", "closer", "contraction_bound", "farther", "expansion_bound").median(),
-        )
+        .agg(pl.len().alias("pairs"), medians)
         .sort("at_least")
     )
 

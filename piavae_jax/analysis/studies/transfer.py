@@ -26,8 +26,8 @@ def run(material: Material) -> Findings:
         label: measure_transfer(subject, material.dataset.train, key=jax.random.key(material.seed))
         for label, subject in material.track(material.subjects.items(), "steps on a thousand pairs of users")
     }
-    binned = pl.concat([by_distance(found).insert_column(0, _label(label)) for label, found in measured.items()])
-    theorem = pl.concat([summarize(found).insert_column(0, _label(label)) for label, found in measured.items()])
+    binned = pl.concat([_with_run(label, by_distance(found)) for label, found in measured.items()])
+    theorem = pl.concat([_with_run(label, summarize(found)) for label, found in measured.items()])
     caption = (
         "Pairs of training users from nearest neighbours to the farthest, ten bins of equal size. Left: gain of u by a "
         "step on v, over that by a step on u itself, mean and standard error. Middle: share of pairs in which the loss "
@@ -61,8 +61,8 @@ _DEFINITIONS = (
 )
 
 
-def _label(label: str) -> pl.Series:
-    return pl.Series("run", [label])
+def _with_run(label: str, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(pl.lit(label).alias("run"), pl.all())
 
 
 def by_distance(found: TransferMeasurement) -> pl.DataFrame:
