@@ -34,7 +34,7 @@ class Recommender:
         self.run = trained.run
         self.items = ItemIndex(trained.run.vocabulary["item_id"])
         self.params = trained.params
-        self.scorer = Scorer(trained.score, trained.params)
+        self.scorer = Scorer(trained.score, trained.params, num_items=len(self.items))
         self._popularity = trained.run.vocabulary["train_users"].to_numpy().astype(np.float32)
 
     @classmethod
@@ -91,7 +91,7 @@ class Recommender:
         restriction = self.restriction(exclude_seen=exclude_seen, allow=allow, deny=deny)
         k = self.check_k(k)
         known = self.read(histories)
-        parts = [self.table(known, np.empty(0, np.int64), _no_lists(), source=MODEL)]
+        parts = [self.no_recommendations(known)]
         for rows, ranked in self.scorer.rank(known.rows, k, restriction):
             parts.append(self.label(known, np.arange(rows.start, rows.stop), ranked, k, restriction))
         return pl.concat(parts)
@@ -136,6 +136,11 @@ class Recommender:
                 "source": sources.gather(np.repeat(np.arange(len(users)), counts)),
             }
         )
+
+    def no_recommendations(self, histories: Histories) -> pl.DataFrame:
+        """The table of nobody's lists."""
+        none = RankedRows(np.empty((0, 1), np.int32), np.empty((0, 1), np.float32))
+        return self.table(histories, np.empty(0, np.int64), none, source=MODEL)
 
     def similar_items(self, item: Any, k: int, *, by: str = "decoder") -> pl.DataFrame:
         """The k items most similar to one, itself left out.
@@ -273,7 +278,3 @@ def _without_each(items: np.ndarray) -> CSR:
     kept = ~np.eye(count + 1, count, dtype=bool)
     indices = np.broadcast_to(items[None, :], kept.shape)[kept]
     return CSR(np.concatenate([[0], np.cumsum(kept.sum(axis=1))]), indices)
-
-
-def _no_lists() -> RankedRows:
-    return RankedRows(np.empty((0, 1), np.int32), np.empty((0, 1), np.float32))

@@ -17,6 +17,7 @@ from piavae_jax.serving.ranking import RankedRows, rank_rows
 BATCH_SIZES = (8, 64, 512)
 """Users B of a batch: the smallest that holds all, else the largest again and again."""
 
+_MAX_SCORES = 2**24  # B times I, beyond the smallest size: 64 MB
 _MIN_ROW = 8  # slots a user, at least
 
 
@@ -38,8 +39,12 @@ class Restriction(NamedTuple):
     """float32[I], -inf for items that nobody is recommended, else 0; None where there are none."""
 
 
-def batches(rows: CSR, sizes: tuple[int, ...] = BATCH_SIZES) -> Iterator[Batch]:
-    """Cut rows into batches of one of `sizes`, each padded to a power of two of slots."""
+def batches(rows: CSR, num_items: int) -> Iterator[Batch]:
+    """Cut rows into batches of one of `BATCH_SIZES`, each padded to a power of two of slots.
+
+    Larger sizes are left out where their scores, B times I, would be many.
+    """
+    sizes = [size for size in BATCH_SIZES if size == BATCH_SIZES[0] or size * num_items <= _MAX_SCORES]
     size = next((size for size in sizes if size >= rows.num_rows), sizes[-1])
     for start in range(0, rows.num_rows, size):
         users = slice(start, min(start + size, rows.num_rows))
@@ -56,10 +61,14 @@ class Scorer:
     On a GPU the lists are ranked there; on a CPU by NumPy (`serving.ranking`). Both are exact and break ties alike.
     """
 
-    def __init__(self, score: ScoreFn, params: Any, *, on_host: bool | None = None) -> None:
+    def __init__(self, score: ScoreFn, params: Any, *, num_items: int, on_host: bool | None = None) -> None:
         """Place the parameters on the default device; `on_host` says where to rank, by default as above."""
-        self._score, self._params = score, jax.device_put(params)
+        self._score, self._params, self._num_items = score, jax.device_put(params), num_items
         self._on_host = jax.default_backend() == "cpu" if on_host is None else on_host
+
+    def batches(self, rows: CSR) -> Iterator[Batch]:
+        """The rows in batches that the other methods take."""
+        return batches(rows, self._num_items)
 
     def start(self, batch: Batch, k: int, restriction: Restriction) -> Any:
         """Hand a batch to the device; returns before it is done, what `finish` needs."""
@@ -94,13 +103,13 @@ class Scorer:
 
     def rank(self, rows: CSR, k: int, restriction: Restriction) -> Iterator[tuple[slice, RankedRows]]:
         """The lists of all rows, batch by batch."""
-        for batch in batches(rows):
+        for batch in self.batches(rows):
             yield batch.users, self.finish(self.start(batch, k, restriction), batch, k, restriction)
 
     def log_probabilities(self, rows: CSR, item: int) -> np.ndarray:
         """float32[U], the log-softmax of one item's score among all items' scores."""
         parts = [np.empty(0, np.float32)]
-        for batch in batches(rows):
+        for batch in self.batches(rows):
             values = _log_probability(self._params, batch.packed, jnp.int32(item), score_fn=self._score)
             parts.append(np.asarray(values)[: batch.users.stop - batch.users.start])
         return np.concatenate(parts)

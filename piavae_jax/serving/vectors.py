@@ -45,7 +45,7 @@ def posterior_means(params: Any, model: Model | HierarchicalModel, rows: CSR) ->
         raise UserError(f"users of an ensemble of {len(own)} have no one embedding: use the run of one member")
     encode = model.encode_top if isinstance(model, HierarchicalModel) else model.encode
     means = np.empty((rows.num_rows, model.latent_dim), np.float32)
-    for batch in batches(rows):
+    for batch in batches(rows, model.num_items):
         encoded = _means(own[0], batch.packed, encode=encode)
         means[batch.users] = np.asarray(encoded)[: batch.users.stop - batch.users.start]
     return means
