@@ -25,6 +25,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--include-seen", action="store_true", help="recommend also what a user has already")
     parser.add_argument("--allow", type=Path, help="a text file of the only items to recommend, an id a line")
     parser.add_argument("--deny", type=Path, help="a text file of items never to recommend, an id a line")
+    parser.add_argument(
+        "--part-rows", type=int, default=1_000_000, help="rows of the log in a part; memory follows (default: 1000000)"
+    )
     parser.add_argument("--shard", default="0/1", metavar="i/n", help="this process's share of a common job")
     return parser.parse_args()
 
@@ -43,6 +46,7 @@ def main() -> None:
         allow=arguments.allow,
         deny=arguments.deny,
         shard=parse_shard(arguments.shard),
+        part_rows=arguments.part_rows,
     )
     recommend_all(arguments.run, arguments.input, arguments.output, k=arguments.k, options=options, console=cli.console)
 

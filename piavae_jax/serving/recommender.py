@@ -11,13 +11,15 @@ import polars as pl
 from piavae_jax.data.csr import CSR
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import NO_ITEM
+from piavae_jax.models import HierarchicalModel, Model
 from piavae_jax.serving import vectors
 from piavae_jax.serving.histories import Histories, HistoriesLike, read_histories
 from piavae_jax.serving.items import UNKNOWN, ItemIndex, series_of
 from piavae_jax.serving.ranking import RankedRows, rank_rows
 from piavae_jax.serving.scorer import Restriction, Scorer
 from piavae_jax.training.recipes import build_recipe
-from piavae_jax.training.restore import TrainedModel, restore
+from piavae_jax.training.restore import restore
+from piavae_jax.training.run_folder import RunFolder
 
 MODEL, POPULAR = "model", "popular"
 SOURCES = pl.Enum([MODEL, POPULAR])
@@ -30,12 +32,11 @@ ITEM_VECTORS = ("decoder", "anchors")
 class Recommender:
     """A trained model, ready to recommend. External ids go in and come out."""
 
-    def __init__(self, trained: TrainedModel) -> None:
-        self.run = trained.run
-        self.items = ItemIndex(trained.run.vocabulary["item_id"])
-        self.params = trained.params
-        self.scorer = Scorer(trained.score, trained.params, num_items=len(self.items))
-        self._popularity = trained.run.vocabulary["train_users"].to_numpy().astype(np.float32)
+    def __init__(self, run: RunFolder, scorer: Scorer, params: Any) -> None:
+        """Take a run, what scores with its parameters, and those; `from_run` finds them in a folder."""
+        self.run, self.scorer, self.params = run, scorer, params
+        self.items = ItemIndex(run.vocabulary["item_id"])
+        self._popularity = run.vocabulary["train_users"].to_numpy().astype(np.float32)
 
     @classmethod
     def from_run(cls, run: Path | str) -> Self:
@@ -44,7 +45,8 @@ class Recommender:
         Raises:
           UserError: the folder is no run, is damaged, or has no checkpoint yet.
         """
-        return cls(restore(Path(run)))
+        folder, score, params = restore(Path(run))
+        return cls(folder, Scorer(score, params, num_items=folder.vocabulary.height), params)
 
     @property
     def num_items(self) -> int:
@@ -206,7 +208,7 @@ class Recommender:
           UserError: the histories are malformed, or the model is an ensemble.
         """
         known = self.read(histories)
-        means = vectors.posterior_means(self.params, self._model, known.rows)
+        means = vectors.posterior_means(self.params, self.model, known.rows)
         embedding = pl.Series(means.reshape(-1)).reshape(means.shape)
         return pl.DataFrame({"user_id": known.users, "embedding": embedding})
 
@@ -239,7 +241,8 @@ class Recommender:
         return int(k)
 
     @property
-    def _model(self) -> Any:
+    def model(self) -> Model | HierarchicalModel:
+        """The autoencoder; of a fused model, that of every member."""
         return build_recipe(self.run.config, self.run.catalogue).model
 
     def _index_of(self, item: Any) -> int:
@@ -248,7 +251,7 @@ class Recommender:
 
     def _item_vectors(self, by: str) -> list[np.ndarray]:
         if by == "decoder":
-            return vectors.decoder_vectors(self.params, self._model)
+            return vectors.decoder_vectors(self.params, self.model)
         if by != "anchors":
             raise UserError(f"by must be one of {', '.join(ITEM_VECTORS)}, got {by!r}")
         found = vectors.anchors(self.params)

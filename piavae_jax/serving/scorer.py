@@ -63,7 +63,7 @@ class Scorer:
 
     def __init__(self, score: ScoreFn, params: Any, *, num_items: int, on_host: bool | None = None) -> None:
         """Place the parameters on the default device; `on_host` says where to rank, by default as above."""
-        self._score, self._params, self._num_items = score, jax.device_put(params), num_items
+        self.score, self._params, self._num_items = score, jax.device_put(params), num_items
         self._on_host = jax.default_backend() == "cpu" if on_host is None else on_host
 
     def batches(self, rows: CSR) -> Iterator[Batch]:
@@ -73,13 +73,13 @@ class Scorer:
     def start(self, batch: Batch, k: int, restriction: Restriction) -> Any:
         """Hand a batch to the device; returns before it is done, what `finish` needs."""
         if self._on_host:
-            return _scores(self._params, batch.packed, score_fn=self._score)
+            return _scores(self._params, batch.packed, score_fn=self.score)
         penalty = restriction.penalty
         return _ranked(
             self._params,
             batch.packed,
             None if penalty is None else jnp.asarray(penalty),
-            score_fn=self._score,
+            score_fn=self.score,
             k=1 << (k - 1).bit_length(),  # lists of a few lengths; the device cuts them at I
             seen=not restriction.exclude_seen,
         )
@@ -110,7 +110,7 @@ class Scorer:
         """float32[U], the log-softmax of one item's score among all items' scores."""
         parts = [np.empty(0, np.float32)]
         for batch in self.batches(rows):
-            values = _log_probability(self._params, batch.packed, jnp.int32(item), score_fn=self._score)
+            values = _log_probability(self._params, batch.packed, jnp.int32(item), score_fn=self.score)
             parts.append(np.asarray(values)[: batch.users.stop - batch.users.start])
         return np.concatenate(parts)
 

@@ -18,9 +18,6 @@ from piavae_jax.serving.batch.progress import JobProgress
 from piavae_jax.serving.batch.runner import Request, run_shard
 from piavae_jax.serving.recommender import Recommender
 
-PART_ROWS = 1_000_000
-"""Rows of the log in a part: what memory holds a few of at a time."""
-
 
 class Options(NamedTuple):
     """What may be left as it is."""
@@ -33,7 +30,8 @@ class Options(NamedTuple):
     deny: Path | None = None
     """A text file of items that must not be."""
     shard: Shard = Shard()
-    part_rows: int = PART_ROWS
+    part_rows: int = 1_000_000
+    """Rows of the log in a part: what memory holds a few of at a time."""
 
 
 def recommend_all(
@@ -76,15 +74,22 @@ def recommend_all(
         "exclude_seen": options.exclude_seen,
         **{name: None if ids is None else ids.to_list() for name, ids in lists.items()},
     }
-    parts = -(-rows // options.part_rows)
-    if parts > MAX_PARTS:
-        raise UserError(f"{source} has {rows:,} rows, more than {MAX_PARTS * options.part_rows:,}: split it by users")
-    job = open_job(output, settings, parts=parts)
+    job = open_job(output, settings, parts=_count_parts(rows, options.part_rows))
     with JobProgress(console, rows=rows) as progress:
         run_shard(recommender, events, job, options.shard, request, progress)
     seconds = time.monotonic() - started
     console.print(f"{progress.users:,} users in {seconds:.0f} s, start and reading included", highlight=False)
     return _conclude(job, console)
+
+
+def _count_parts(rows: int, part_rows: int) -> int:
+    if not part_rows >= 1:
+        raise UserError(f"--part-rows must be at least 1, got {part_rows}: pass e.g. 1000000")
+    parts = -(-rows // part_rows)
+    if parts > MAX_PARTS:
+        least = -(-rows // MAX_PARTS)
+        raise UserError(f"--part-rows must be at least {least:,} for {rows:,} rows, got {part_rows:,}: raise it")
+    return parts
 
 
 def _conclude(job: Job, console: Console) -> Counts | None:
