@@ -33,7 +33,8 @@ class JobProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def rows_read(self, rows: int) -> None:
         """Move the bar of the first stage."""

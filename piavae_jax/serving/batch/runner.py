@@ -105,6 +105,7 @@ class _Pipeline:
         self._recommender, self._spill, self._job, self._request = recommender, spill, job, request
         self._folder, self._listener = folder, listener
         self._writer: PartWriter | None = None
+        self._failed = False
 
     def run(self, parts: Sequence[int]) -> None:
         waiting: deque[Future[None]] = deque()
@@ -145,11 +146,20 @@ class _Pipeline:
         return recommender.label(piece.part.histories, users, ranked, k, restriction)
 
     def _write(self, piece: _Piece, ranked: Future[pl.DataFrame]) -> None:
+        if self._failed:  # what waits behind an error must not reach a file
+            return
+        try:
+            self._write_piece(piece, ranked.result())
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _write_piece(self, piece: _Piece, table: pl.DataFrame) -> None:
         part = piece.part
         if self._writer is None:
             staged = self._folder / self._job.part_file(part.number).name
             self._writer = PartWriter(staged, self._job.part_file(part.number))
-        self._writer.write(ranked.result())
+        self._writer.write(table)
         if piece.last:
             self._writer.commit(_count(part.histories))
             self._writer = None
