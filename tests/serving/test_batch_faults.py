@@ -79,7 +79,7 @@ def test_after_a_full_disk_what_is_there_is_whole_and_the_rest_follows(
     assert {file: (output / file).stat().st_mtime_ns for file in there} == times
 
 
-def start(run, log, output):
+def start(run, log, output, *, part_rows):
     command = [sys.executable, ROOT / "bin" / "recommend.py", "--run", run, "--input", log, "--output", output]
     environment = {
         **os.environ,
@@ -87,23 +87,39 @@ def start(run, log, output):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         "PYTHONPATH": str(ROOT),
     }
-    flags = ["--k", str(K), "--part-rows", str(PART_ROWS)]
+    flags = ["--k", str(K), "--part-rows", str(part_rows)]
     return subprocess.Popen([*command, *flags], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_a_job_killed_again_and_again_ends_with_the_files_of_one_left_alone(pia_run, log, expected, tmp_path):
-    output, generator = tmp_path / "recs", random.Random(SEED)
-    for _ in range(KILLS):
-        process = start(pia_run, log, output)
-        deadline = time.monotonic() + 120
-        while process.poll() is None and not output.exists() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(generator.uniform(0, 0.6))
-        process.kill()
-        process.communicate()
+def last_change(output):
+    """Of what a process makes first, its lock."""
+    lock = output / ".shard-0-of-1" / "lock"
+    return lock.stat().st_mtime_ns if lock.exists() else 0
+
+
+def kill_at_a_random_moment(process, output, generator):
+    """Wait until the process has opened the job or, one time in four, not even that; a little longer; then kill."""
+    before = last_change(output)
+    deadline = time.monotonic() + (generator.uniform(0, 2) if generator.random() < 0.25 else 120)
+    while process.poll() is None and last_change(output) == before and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(generator.uniform(0, 0.6))
+    process.kill()
+    process.communicate()
+
+
+def test_a_job_killed_again_and_again_ends_with_the_files_of_one_left_alone(pia_run, tmp_path):
+    part_rows, generator, log = 8, random.Random(SEED), tmp_path / "log.parquet"
+    random_log(users=30 * (KILLS + 1)).write_parquet(log)  # so many parts that there are some left for each kill
+    run_job(pia_run, log, tmp_path / "alone", part_rows=part_rows)
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "alone").iterdir()}
+    output = tmp_path / "recs"
+    for kill in range(KILLS):
+        kill_at_a_random_moment(start(pia_run, log, output, part_rows=part_rows), output, generator)
         there = parts_of(output)
+        print(f"kill {kill}: {len(there)} of {len(expected) - 2} parts are there")
         assert there.items() <= expected.items()
-    last = start(pia_run, log, output)
+    last = start(pia_run, log, output, part_rows=part_rows)
     printed, errors = last.communicate(timeout=300)
     assert last.returncode == 0, errors.decode()
     assert b"written to" in printed
