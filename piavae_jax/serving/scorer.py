@@ -97,7 +97,8 @@ class Scorer:
             width = min(k, items.shape[1])
             return RankedRows(items[:count, :width], scores[:count, :width])
         scores = np.asarray(started)[:count]
-        _require_finite(bool(np.isfinite(scores.sum(dtype=np.float64))))
+        with np.errstate(invalid="ignore"):
+            _require_finite(bool(np.isfinite(scores.sum())))
         seen = _interactions(batch.packed) if restriction.exclude_seen else None
         return rank_rows(scores, k, excluded=seen, penalty=restriction.penalty)
 

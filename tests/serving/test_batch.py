@@ -12,7 +12,8 @@ from conftest import write_run
 from tiny_runs import NUM_ITEMS, tiny_config
 
 from piavae_jax import UserError
-from piavae_jax.serving.batch import spill
+from piavae_jax.serving import scorer
+from piavae_jax.serving.batch import output, spill
 from piavae_jax.serving.batch.job import Job, Shard, parse_shard, workspace
 from piavae_jax.training.restore import restore
 from piavae_jax.training.results import make_run_evaluator
@@ -43,8 +44,8 @@ def check_equal(found, expected):
 
 
 def test_everyone_gets_what_the_recommender_gives(whole, recommender, log):
-    output, counts, printed = whole
-    found = read_all(output)
+    folder, counts, printed = whole
+    found = read_all(folder)
     check_equal(found, expected_table(recommender, log))
     known = recommender.read(pl.read_parquet(log))
     assert counts.users == found["user_id"].n_unique() == len(known.users)
@@ -52,16 +53,16 @@ def test_everyone_gets_what_the_recommender_gives(whole, recommender, log):
     assert counts.unknown_interactions == known.unknown.sum()
     assert counts.interactions == known.rows.nnz
     assert counts.recommendations == found.height
-    assert json.loads((output / "_SUCCESS").read_text()) == counts._asdict()
+    assert json.loads((folder / "_SUCCESS").read_text()) == counts._asdict()
     for words in ("part 7 of 7", f"to {counts.users} users", "2 users have no known item", "interactions dropped"):
         assert words in printed, printed
-    assert len(parts_of(output)) == -(-pl.read_parquet(log).height // PART_ROWS) == 7
-    assert sorted(path.name for path in output.iterdir() if path.suffix != ".parquet") == ["_SUCCESS", "_manifest.json"]
+    assert len(parts_of(folder)) == -(-pl.read_parquet(log).height // PART_ROWS) == 7
+    assert sorted(path.name for path in folder.iterdir() if path.suffix != ".parquet") == ["_SUCCESS", "_manifest.json"]
 
 
 def test_types_are_plain_and_users_are_not_split(whole):
-    output, _, _ = whole
-    files = sorted(output.glob("part-*.parquet"))
+    folder, _, _ = whole
+    files = sorted(folder.glob("part-*.parquet"))
     for file in files:
         types = {field.name: str(field.type) for field in pq.read_schema(file)}
         assert types == {"user_id": "int64", "item_id": "string", "score": "float", "rank": "int32", "source": "string"}
@@ -97,6 +98,17 @@ def test_chunks_of_the_log_change_nothing(pia_run, log, whole, tmp_path, monkeyp
     monkeypatch.setattr("piavae_jax.serving.batch.runner.write_spill", lambda *a, **b: write(*a, chunk_rows=37, **b))
     run_job(pia_run, log, tmp_path / "recs")
     assert parts_of(tmp_path / "recs") == parts_of(whole[0])
+
+
+@pytest.mark.parametrize("row_group", [1, 2 * K, 10**6])
+def test_row_groups_change_nothing(row_group, pia_run, log, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(output, "_ROW_GROUP", row_group)
+    monkeypatch.setattr(scorer, "BATCH_SIZES", (2,))
+    counts, _ = run_job(pia_run, log, tmp_path / "recs")
+    assert counts == whole[1]
+    check_equal(read_all(tmp_path / "recs"), read_all(whole[0]))
+    groups = pq.read_metadata(tmp_path / "recs" / "part-00000.parquet").num_row_groups
+    assert (groups > 1) == (row_group < 10**6)
 
 
 def test_lists_of_items_and_seen_ones(pia_run, recommender, log, tmp_path):
@@ -141,22 +153,22 @@ def test_a_finished_job_is_left_alone(pia_run, log, whole):
 
 
 def test_another_job_in_the_same_folder_is_refused(pia_run, log, whole, dataset, tmp_path):
-    output = whole[0]
+    folder = whole[0]
     with pytest.raises(UserError, match=r"holds a job with another k \(5, now 6\)"):
-        run_job(pia_run, log, output, k=6)
+        run_job(pia_run, log, folder, k=6)
     with pytest.raises(UserError, match="holds a job with another exclude_seen"):
-        run_job(pia_run, log, output, exclude_seen=False)
+        run_job(pia_run, log, folder, exclude_seen=False)
     with pytest.raises(UserError, match="holds a job with another parts"):
-        run_job(pia_run, log, output, part_rows=10**6)
+        run_job(pia_run, log, folder, part_rows=10**6)
     changed = pl.read_parquet(log)
     changed[0, "item"] = "i39"
     changed.write_parquet(tmp_path / "log.parquet")
     with pytest.raises(UserError, match="holds a job with another input"):
-        run_job(pia_run, tmp_path / "log.parquet", output)
+        run_job(pia_run, tmp_path / "log.parquet", folder)
     config = tiny_config()
     config.seed += 1
     with pytest.raises(UserError, match="holds a job with another model"):
-        run_job(write_run(tmp_path / "run", config, dataset), log, output)
+        run_job(write_run(tmp_path / "run", config, dataset), log, folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(UserError, match="holds other files than a job's"):
@@ -170,19 +182,19 @@ def test_a_log_that_was_moved_is_the_same(pia_run, log, whole, tmp_path):
 
 
 def test_a_damaged_part_or_manifest_is_named(pia_run, log, tmp_path):
-    output = tmp_path / "recs"
-    run_job(pia_run, log, output)
-    part = output / "part-00003.parquet"
+    folder = tmp_path / "recs"
+    run_job(pia_run, log, folder)
+    part = folder / "part-00003.parquet"
     content = part.read_bytes()
     part.write_bytes(content[:-9])
     with pytest.raises(UserError, match=r"part-00003\.parquet is damaged .*; delete it and repeat the command"):
-        run_job(pia_run, log, output)
+        run_job(pia_run, log, folder)
     part.unlink()
-    run_job(pia_run, log, output)
+    run_job(pia_run, log, folder)
     assert part.read_bytes() == content
-    (output / "_manifest.json").write_text("[")
+    (folder / "_manifest.json").write_text("[")
     with pytest.raises(UserError, match=r"_manifest\.json cannot be read"):
-        run_job(pia_run, log, output)
+        run_job(pia_run, log, folder)
 
 
 def test_two_processes_on_one_shard_are_refused(pia_run, log, tmp_path):

@@ -50,9 +50,10 @@ class PartWriter:
 
     def commit(self, counts: Counts) -> None:
         """Complete the file and put it in its place; there must have been a table, empty or not."""
-        writer = self._flush()
+        self._flush()
+        assert self._writer is not None, "a part has at least an empty table"
         counts = counts._replace(recommendations=self._written)
-        writer.add_key_value_metadata({_KEY: json.dumps(counts._asdict())})
+        self._writer.add_key_value_metadata({_KEY: json.dumps(counts._asdict())})
         self.close()
         with self._staged.open("rb") as file:
             os.fsync(file.fileno())
@@ -63,7 +64,9 @@ class PartWriter:
         if self._writer is not None:
             self._writer.close()
 
-    def _flush(self) -> pq.ParquetWriter:
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
         table = pa.concat_tables(self._waiting)
         self._waiting.clear()
         if self._writer is None:
@@ -73,7 +76,6 @@ class PartWriter:
             )
         self._writer.write_table(table, row_group_size=2 * _ROW_GROUP)
         self._written += table.num_rows
-        return self._writer
 
 
 def _to_arrow(table: pl.DataFrame) -> pa.Table:
