@@ -16,6 +16,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,9 +130,10 @@ def benchmark(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         shutil.rmtree(folder / "recs", ignore_errors=True)
         flags = ["--run", run, "--input", folder / "log", "--output", folder / "recs", "--k", arguments.k]
-        peaks.append(
-            harness.run_process([sys.executable, str(harness.ROOT / "bin" / "recommend.py"), *map(str, flags)])
-        )
+        command = [sys.executable, harness.ROOT / "bin" / "recommend.py", *flags]
+        peaks.append(harness.run_process([str(word) for word in command]))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu["ours"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     name, rank = make_rank(recommender.params, arguments.k)
 
