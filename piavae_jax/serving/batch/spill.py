@@ -1,10 +1,12 @@
 """A log in any order, laid out on disk by parts of users, so that whole histories are read a part at a time.
 
-The log is read once, in chunks. Each chunk is ordered by part and written as one Arrow file; an index says where in it
-each part begins. So memory holds one chunk, then one part, however long the log is, and no part needs an open file.
+The log is read once, in chunks. Each chunk is ordered by part and written as one Arrow file, a record batch a part; an
+index says how many rows each has. So memory holds one chunk, then one part, however long the log is, and no part needs
+a file of its own. Files are read, not mapped: the pages of all chunks would add up.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -50,28 +52,35 @@ def write_spill(
     Raises:
       UserError: an id is null or of a type other than the model's, or the disk refuses.
     """
-    read, starts = 0, [np.empty((0, parts + 1), np.int64)]
+    read, rows = 0, [np.empty((0, parts), np.int64)]
     with new_folder(folder, overwrite=True, marker=_INDEX) as staging:
         for chunk in events.collect_batches(chunk_size=chunk_rows, maintain_order=False):
-            file = _chunk_file(staging, len(starts) - 1)
-            starts.append(_write_chunk(chunk, file, items=items, parts=parts, own=own)[None, :])
+            file = _chunk_file(staging, len(rows) - 1)
+            rows.append(_write_chunk(chunk, file, items=items, parts=parts, own=own)[None, :])
             read += chunk.height
             listener(read)
-        np.savez(staging / _INDEX, starts=np.concatenate(starts), own=own)
+        np.savez(staging / _INDEX, rows=np.concatenate(rows), own=own)
 
 
 def _write_chunk(chunk: pl.DataFrame, file: Path, *, items: ItemIndex, parts: int, own: np.ndarray) -> np.ndarray:
-    """int64[parts + 1], where each part begins."""
+    """int64[parts], rows of each part."""
     users = as_ids(chunk["user"], "user")
     part, indices = part_of(users, parts), items.encode(chunk["item"])
     order = np.argsort(part, kind="stable")  # a radix sort
     if not own.all():
         order = order[own[part[order]]]
+    starts = np.searchsorted(part[order], np.arange(parts + 1))
     table = pl.DataFrame({"user": users.gather(order), "item": indices[order]})
-    arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest())
+    arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
     with pa.ipc.new_file(file, arrow.schema) as writer:
-        writer.write_table(arrow)
-    return np.searchsorted(part[order], np.arange(parts + 1))
+        for first, last in pairwise(starts):
+            rows = arrow.slice(first, last - first)
+            writer.write_batch(rows.to_batches()[0] if len(rows) else _no_rows(arrow.schema))
+    return np.diff(starts)
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema)
 
 
 def _chunk_file(folder: Path, number: int) -> Path:
@@ -84,7 +93,7 @@ class Spill:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         with np.load(folder / _INDEX) as index:
-            self._starts, self._own = index["starts"], index["own"]
+            self._rows, self._own = index["rows"], index["own"]
 
     @classmethod
     def find(cls, folder: Path, own: np.ndarray) -> Self | None:
@@ -96,24 +105,19 @@ class Spill:
 
     def interactions(self, part: int) -> int:
         """Rows of the log that belong to a part."""
-        return int((self._starts[:, part + 1] - self._starts[:, part]).sum())
+        return int(self._rows[:, part].sum())
 
     def read(self, part: int) -> Histories:
         """The whole histories of a part's users, by ascending id, whatever the order of the log."""
-        pieces = [
-            _read_rows(_chunk_file(self._folder, number), int(starts[part]), int(starts[part + 1]))
-            for number, starts in enumerate(self._starts)
-            if starts[part + 1] > starts[part]
-        ]
-        rows = pl.concat(pieces or [_read_rows(_chunk_file(self._folder, 0), 0, 0)])
+        chunks = np.flatnonzero(self._rows[:, part]) if self._rows[:, part].any() else [0]
+        rows = pl.concat([_read_batch(_chunk_file(self._folder, int(chunk)), part) for chunk in chunks])
         distinct = rows.select(pl.col("user").unique().sort())
         codes = rows.join(distinct.with_row_index("code"), on="user", how="left", maintain_order="left")["code"]
         return group(distinct["user"], codes.to_numpy().astype(np.int64), rows["item"].to_numpy())
 
 
-def _read_rows(file: Path, first: int, last: int) -> pl.DataFrame:
-    """Some rows of an Arrow file that is mapped for as long as they live: only their pages are read."""
-    with pa.memory_map(str(file)) as source:
-        frame = pl.from_arrow(pa.ipc.open_file(source).read_all().slice(first, last - first))
+def _read_batch(file: Path, number: int) -> pl.DataFrame:
+    with pa.OSFile(str(file)) as source:
+        frame = pl.from_arrow(pa.ipc.open_file(source).get_batch(number))
         assert isinstance(frame, pl.DataFrame)
         return frame
