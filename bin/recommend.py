@@ -26,7 +26,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--allow", type=Path, help="a text file of the only items to recommend, an id a line")
     parser.add_argument("--deny", type=Path, help="a text file of items never to recommend, an id a line")
     parser.add_argument(
-        "--part-rows", type=int, default=1_000_000, help="rows of the log in a part; memory follows (default: 1000000)"
+        "--part-rows", type=int, default=500_000, help="rows of the log in a part; memory follows (default: 500000)"
     )
     parser.add_argument("--shard", default="0/1", metavar="i/n", help="this process's share of a common job")
     return parser.parse_args()

@@ -30,7 +30,7 @@ class Options(NamedTuple):
     deny: Path | None = None
     """A text file of items that must not be."""
     shard: Shard = Shard()
-    part_rows: int = 1_000_000
+    part_rows: int = 500_000
     """Rows of the log in a part: what memory holds a few of at a time."""
 
 
@@ -84,7 +84,7 @@ def recommend_all(
 
 def _count_parts(rows: int, part_rows: int) -> int:
     if not part_rows >= 1:
-        raise UserError(f"--part-rows must be at least 1, got {part_rows}: pass e.g. 1000000")
+        raise UserError(f"--part-rows must be at least 1, got {part_rows}: pass e.g. 500000")
     parts = -(-rows // part_rows)
     if parts > MAX_PARTS:
         least = -(-rows // MAX_PARTS)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from piavae_jax.errors import UserError
 
 _KEY = "piavae_jax"
-_ROW_GROUP = 500_000
+_ROW_GROUP = 250_000
 
 
 class Counts(NamedTuple):
@@ -58,6 +58,7 @@ class PartWriter:
         with self._staged.open("rb") as file:
             os.fsync(file.fileno())
         self._staged.replace(self._file)
+        pa.default_memory_pool().release_unused()  # else what is kept for later grows from part to part
 
     def close(self) -> None:
         """Let go of the hidden file."""

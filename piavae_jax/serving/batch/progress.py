@@ -45,7 +45,7 @@ class JobProgress:
     def parts_started(self, *, parts: int, interactions: int) -> None:
         """Begin the second stage."""
         self._parts, self._interactions, self._started = parts, interactions, time.monotonic()
-        self._bar.reset(self._task, total=interactions, description="recommending")
+        self._bar.reset(self._task, total=interactions, description="recommending", speed="")
 
     def part_done(self, *, users: int, interactions: int) -> None:
         """Move the bar by a part."""

@@ -18,7 +18,7 @@ from piavae_jax.data.atomic import new_folder
 from piavae_jax.serving.histories import Histories, group
 from piavae_jax.serving.items import ItemIndex, as_ids
 
-CHUNK_ROWS = 2_000_000
+CHUNK_ROWS = 1_000_000
 _INDEX = "index.npz"
 _SEED = 0
 
