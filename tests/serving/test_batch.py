@@ -113,7 +113,7 @@ def test_row_groups_change_nothing(row_group, pia_run, log, whole, tmp_path, mon
 
 def test_lists_of_items_and_seen_ones(pia_run, recommender, log, tmp_path):
     (tmp_path / "allow.txt").write_text("".join(f"i{number}\n" for number in range(0, 40, 2)))
-    (tmp_path / "deny.txt").write_text("i4\ni6\nnothing we know\n".replace(" ", "_"))
+    (tmp_path / "deny.txt").write_text("i4\ni6 \n\nnothing we know\n")
     options = {"allow": tmp_path / "allow.txt", "deny": tmp_path / "deny.txt", "exclude_seen": False}
     run_job(pia_run, log, tmp_path / "recs", k=30, **options)
     allow = [f"i{number}" for number in range(0, 40, 2)]
