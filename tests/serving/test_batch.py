@@ -266,3 +266,8 @@ def test_the_evaluator_and_the_files_agree(pia_run, dataset, tmp_path):
         recall.append(len(wanted & set(ranked[:20])) / min(len(wanted), 20) if wanted else np.nan)
     np.testing.assert_allclose(recall, evaluated["recall@20"], atol=1e-6)
     np.testing.assert_allclose(ndcg, evaluated["ndcg@100"], atol=1e-6)
+
+
+def test_a_fused_run_recommends_to_everyone_too(fused_run, fused, log, tmp_path):
+    run_job(fused_run, log, tmp_path / "recs")
+    check_equal(read_all(tmp_path / "recs"), expected_table(fused, log))
