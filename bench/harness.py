@@ -27,8 +27,10 @@ console = Console()
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "polars", "torch", "pandas")
 
 
-def interleave(systems: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[str, np.ndarray]:
+def interleave(systems: Mapping[str, Callable[[], Any]], *, rounds: int, warm_up: bool = True) -> dict[str, np.ndarray]:
     """Time each function once a round, for a number of rounds after one untimed call of each.
+
+    `warm_up=False` leaves that call out.
 
     Taking turns lets a change in the machine's speed hit all of them alike, so that their ratio is worth more than
     any of the times.
@@ -36,7 +38,7 @@ def interleave(systems: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict
     Returns:
       Seconds, float64[rounds] for each name.
     """
-    for run in systems.values():
+    for run in systems.values() if warm_up else ():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in systems}
     for _ in range(rounds):

@@ -145,7 +145,7 @@ def write_prepared(dataset: PreparedDataset, folder: Path | str, *, overwrite: b
             np.save(staging / name, array, allow_pickle=False)
         dataset.items.write_parquet(staging / ITEMS_FILE)
         dataset.users.write_parquet(staging / USERS_FILE)
-        files = {path.name: _sha256(path) for path in sorted(staging.iterdir())}
+        files = {path.name: sha256(path) for path in sorted(staging.iterdir())}
         manifest = dataclasses.replace(dataset.manifest, files=files)
         (staging / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return dataclasses.replace(dataset, manifest=manifest, path=folder)
@@ -196,11 +196,12 @@ def _check_files(folder: Path, manifest: Manifest, *, verify: bool) -> None:
         path = folder / name
         if not path.is_file():
             raise UserError(f"{path} is missing though the manifest lists it: prepare the data again")
-        if verify and _sha256(path) != expected:
+        if verify and sha256(path) != expected:
             raise UserError(f"{path} is damaged, its SHA-256 is not the manifest's {expected}: prepare the data again")
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

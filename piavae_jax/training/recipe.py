@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from piavae_jax.evaluation import ScoreFn
+from piavae_jax.models import HierarchicalModel, Model
 
 LossFn: TypeAlias = Callable[..., tuple[jax.Array, Any]]
 """`loss_fn(params, batch, *, beta, anchor_weight, key) -> (loss: [B], NamedTuple of terms of [B])`; the key is
@@ -37,6 +38,8 @@ class Recipe(NamedTuple):
     phases: tuple[Phase, ...]
     passes: Callable[[int], tuple[str, ...]]
     """Names of the phases that make up an epoch, in order; epochs count from 1."""
+    model: Model | HierarchicalModel
+    """What `score` scores with, for those who ask for latent vectors."""
     item_axis: str | None = None
     """The mesh axis that items are split over, if any."""
 

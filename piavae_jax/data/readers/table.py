@@ -92,7 +92,7 @@ class _Source:
 
 def _open(path: Path, separator: str | None) -> _Source:
     if path.is_dir() or path.suffix in (".parquet", ".pq"):
-        return _Source(path, pl.scan_parquet(_parquet_files(path), glob=False, hive_partitioning=True))
+        return _Source(path, pl.scan_parquet(table_files(path), glob=False, hive_partitioning=True))
     if separator is None:
         separator = "\t" if {".tsv", ".tab"} & set(path.suffixes) else ","
     if len(separator.encode()) != 1:
@@ -104,7 +104,12 @@ def _scan_text(path: Path, separator: str, types: Mapping[str, type[pl.DataType]
     return pl.scan_csv(path, separator=separator, infer_schema=False, schema_overrides=dict(types), glob=False)
 
 
-def _parquet_files(path: Path) -> list[Path]:
+def table_files(path: Path) -> list[Path]:
+    """The files that `read_table` reads for a path, in order.
+
+    Raises:
+      UserError: it is a folder without Parquet files.
+    """
     if path.is_file():
         return [path]
     files = sorted(file for file in path.rglob("*") if file.suffix in (".parquet", ".pq") and file.name[0] not in "._")

@@ -52,4 +52,6 @@ def denoising(config: ExperimentConfig, catalogue: Catalogue, *, item_axis: str 
 
     trained = ("encoder", "decoder") + ("users",) * (choice.name == "cdae")
     phase = Phase(_NAME, loss_fn, trained, parts.make_optimizer(config))
-    return Recipe(lambda key: model.init(parts.model_key(key)), make_score_fn(model), (phase,), single_pass(_NAME))
+    return Recipe(
+        lambda key: model.init(parts.model_key(key)), make_score_fn(model), (phase,), single_pass(_NAME), model
+    )

@@ -54,7 +54,7 @@ def hierarchical(config: ExperimentConfig, catalogue: Catalogue, *, item_axis: s
     loss_fn = _make_loss_fn(model, config, parts.make_mask(config, catalogue))
     trained = ("encoder", "decoder", "prior") + ("anchors",) * config.pia.enabled
     phase = Phase(_NAME, loss_fn, trained, parts.make_optimizer(config))
-    return Recipe(init, make_hierarchical_score_fn(model), (phase,), single_pass(_NAME))
+    return Recipe(init, make_hierarchical_score_fn(model), (phase,), single_pass(_NAME), model)
 
 
 def _make_loss_fn(model: HierarchicalModel, config: ExperimentConfig, mask: parts.Mask) -> Any:

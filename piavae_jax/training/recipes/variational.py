@@ -59,7 +59,7 @@ def variational(config: ExperimentConfig, catalogue: Catalogue, *, item_axis: st
         else _masked_loss(model, config, mask=parts.make_mask(config, catalogue))
     )
     phases, passes = _schedule(config, loss_fn, _decoder_loss(model, config))
-    return Recipe(init, make_score_fn(model), phases, passes, item_axis)
+    return Recipe(init, make_score_fn(model), phases, passes, model, item_axis)
 
 
 def _schedule(

@@ -43,4 +43,6 @@ def warp(config: ExperimentConfig, catalogue: Catalogue, *, item_axis: str | Non
         return loss, WarpTerms(loss)
 
     phase = Phase(_NAME, loss_fn, ("encoder", "decoder"), parts.make_optimizer(config))
-    return Recipe(lambda key: model.init(parts.model_key(key)), make_score_fn(model), (phase,), single_pass(_NAME))
+    return Recipe(
+        lambda key: model.init(parts.model_key(key)), make_score_fn(model), (phase,), single_pass(_NAME), model
+    )

@@ -1,0 +1,73 @@
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))  # tiny_runs
+
+from tiny_runs import NUM_ITEMS, recipe_of, tiny_config, tiny_dataset
+
+from piavae_jax.config import FusionConfig
+from piavae_jax.data.prepared import load_prepared, write_prepared
+from piavae_jax.serving import Recommender
+from piavae_jax.training import run_folder
+from piavae_jax.training.checkpoint import Checkpoints
+from piavae_jax.training.ensemble import FUSION
+from piavae_jax.training.fusion import FusedParams
+from piavae_jax.training.state import init_state
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("serving") / "tiny"
+    write_prepared(tiny_dataset(), path)
+    return load_prepared(path)
+
+
+def write_run(path, config, dataset):
+    """A run folder with a checkpoint of random weights, far enough from zero to rank items: no training."""
+    config.data.path = str(dataset.path)
+    run_folder.create(path, config, dataset)
+    with jax.numpy_dtype_promotion("standard"), Checkpoints(path) as checkpoints:
+        state = init_state(recipe_of(config), config)
+        checkpoints.save(state, jax.tree.map(lambda leaf: 3 * leaf, state.params))
+    return path
+
+
+@pytest.fixture(scope="session")
+def pia_run(dataset, tmp_path_factory):
+    """Multi-VAE + PIA."""
+    return write_run(tmp_path_factory.mktemp("runs") / "pia", tiny_config(), dataset)
+
+
+@pytest.fixture(scope="session")
+def fused_run(dataset, tmp_path_factory):
+    """Two Multi-VAEs without PIA, fused with item weights."""
+    config = tiny_config()
+    config.pia.enabled = False
+    config.fusion = FusionConfig(members=2, linear="edlae")
+    path = tmp_path_factory.mktemp("runs") / "fused"
+    config.data.path = str(dataset.path)
+    run_folder.create(path, config, dataset)
+    init = recipe_of(config).init
+    members = tuple(jax.tree.map(lambda leaf: 3 * leaf, init(jax.random.key(seed))) for seed in (1, 2))
+    weights = np.random.default_rng(0).normal(size=(NUM_ITEMS, NUM_ITEMS)).astype(np.float32)
+    params = FusedParams(members, {"weights": jnp.asarray(weights)}, jnp.float32(0.5))
+    with closing(ocp.StandardCheckpointer()) as checkpointer:
+        checkpointer.save((path / FUSION).absolute(), params._asdict())
+    return path
+
+
+@pytest.fixture(scope="session")
+def recommender(pia_run):
+    return Recommender.from_run(pia_run)
+
+
+@pytest.fixture(scope="session")
+def fused(fused_run):
+    return Recommender.from_run(fused_run)
