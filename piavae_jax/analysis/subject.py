@@ -1,5 +1,6 @@
 """What is analysed: a trained model with a Gaussian posterior, as pure functions and parameters."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +11,10 @@ from piavae_jax.errors import UserError
 from piavae_jax.models import Model
 from piavae_jax.training import run_folder
 from piavae_jax.training.fusion import fuses
-from piavae_jax.training.recipes import parts
+from piavae_jax.training.recipes import build_recipe, parts
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import RunFolder
+from piavae_jax.training.snapshots import Snapshots
 from piavae_jax.types import Params
 
 ANALYSABLE = ("multvae", "recvae", "ract", "lambdanet")
@@ -66,6 +68,22 @@ def load_subject(workdir: Path, *, name: str | None = None) -> Subject:
         anchor_weight=anchor_weight,
         run=run,
     )
+
+
+def snapshots_of(subject: Subject) -> Iterator[tuple[int, Subject]]:
+    """The model after each epoch that the run kept (`config.training.snapshot_epochs`), ascending.
+
+    Raises:
+      UserError: the run kept none, or one is damaged.
+    """
+    run = subject.run
+    records = {record["epoch"]: record for record in run_folder.read_metrics(run)}
+    recipe = build_recipe(run.config, run.catalogue)
+    with Snapshots(run.path, read_only=True) as snapshots:
+        for epoch in snapshots.epochs:
+            beta, anchor_weight = (float(records[epoch][name]) for name in ("beta", "anchor_weight"))
+            params = snapshots.restore(epoch, recipe, run.config)
+            yield epoch, subject._replace(params=params, beta=beta, anchor_weight=anchor_weight)
 
 
 def _require_posterior(run: RunFolder) -> None:

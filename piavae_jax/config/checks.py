@@ -177,6 +177,9 @@ def _validate_optimizer(optimizer: OptimizerConfig) -> None:
 def _validate_training(training: TrainingConfig) -> None:
     _check_at_least(training, "training.", {"epochs": 1, "batch_size": 1, "early_stopping": 0})
     _check_at_least(training, "training.", {"steps_per_dispatch": 1, "devices": 0, "checkpoint_seconds": 0})
+    _check_at_least(training, "training.", {"snapshot_epochs": 0})
+    whole = training.snapshot_epochs == 0 or training.item_shards == 1
+    _require(whole, "training.snapshot_epochs", "be 0 with item_shards", training.snapshot_epochs, "use one shard")
     _check_at_least(training, "training.", {"item_shards": 1, "item_block": 0})
     _require_one_of(INTERACTIONS, "training.interactions", training.interactions, "`device` is faster")
 

@@ -192,6 +192,8 @@ class TrainingConfig:
     more memory than the logits, and nothing is saved. 0 holds them all."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints; 0 saves after every epoch. The last epoch is always saved."""
+    snapshot_epochs: int = 0
+    """Keep the parameters after every so many epochs in `snapshots/`, for analysis; 0 keeps none."""
     tensorboard: bool = False
     """Also write TensorBoard event files."""
 

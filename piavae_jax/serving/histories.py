@@ -30,8 +30,8 @@ def read_histories(histories: HistoriesLike, items: ItemIndex) -> Histories:
     """Read histories in one of five forms.
 
     - a mapping of a user id to a list of item ids, which may be empty;
-    - a table of polars, pandas, Arrow or any library that has Arrow's C interface, with the columns `user` and `item`, a
-      row for each interaction in any order; other columns are ignored;
+    - a table of polars, pandas, Arrow or any library that has Arrow's C interface, with the columns `user` and `item`,
+      a row for each interaction in any order; other columns are ignored;
     - a SciPy sparse matrix [U, I] or a `CSR`, whose columns are item indices and whose users are numbered from 0; any
       stored value but zero is an interaction;
     - `Histories`, as they are.

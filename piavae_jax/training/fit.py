@@ -17,6 +17,7 @@ from piavae_jax.training.checkpoint import Checkpoints, abstract
 from piavae_jax.training.epoch import EpochMeans, NonFiniteLoss, run_epoch
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.session import SELECTION_METRIC, Session, build_session, start_state
+from piavae_jax.training.snapshots import Snapshots
 from piavae_jax.training.state import TrainState, record_validation
 from piavae_jax.training.warm_start import WarmStart, check_same_start, find_origin, warm_state
 
@@ -96,7 +97,8 @@ def fit(
             lambda: _open_run(config, dataset, workdir, stack, init_from), lambda: _join_run(config, dataset, workdir)
         )
         checkpoints = stack.enter_context(Checkpoints(workdir))
-        return _Loop(config, dataset, session, run, checkpoints, listener).run()
+        snapshots = stack.enter_context(Snapshots(workdir)) if config.training.snapshot_epochs else None
+        return _Loop(config, dataset, session, run, checkpoints, snapshots, listener).run()
 
 
 def _open_run(
@@ -134,10 +136,11 @@ class _Loop:
         session: Session,
         run: RunFolder,
         checkpoints: Checkpoints,
+        snapshots: Snapshots | None,
         listener: Listener,
     ) -> None:
         self._config, self._dataset, self._session, self._run = config, dataset, session, run
-        self._checkpoints, self._listener = checkpoints, listener
+        self._checkpoints, self._snapshots, self._listener = checkpoints, snapshots, listener
         self._score = session.recipe.score
         self._saved_at = time.monotonic()
 
@@ -154,6 +157,7 @@ class _Loop:
             if distributed.is_primary():
                 run_folder.append_metrics(self._run, record)
             records.append(record)
+            self._keep_snapshot(state)
             self._save(state, best)
             self._listener.epoch_done(record)
         return FitResult(self._run, best, self._session, int(state.best_epoch), records)
@@ -220,6 +224,11 @@ class _Loop:
                 f"validation after epoch {epoch} failed: {error}; the last checkpoint is kept"
             ) from error
         return {metric: summary.mean for metric, summary in users.summaries().items()}
+
+    def _keep_snapshot(self, state: TrainState) -> None:
+        epoch = int(state.epoch)
+        if self._snapshots is not None and epoch % self._config.training.snapshot_epochs == 0:
+            self._snapshots.save(epoch, state.params)
 
     def _save(self, state: TrainState, best: dict) -> None:
         due = distributed.agreed(time.monotonic() - self._saved_at) >= self._config.training.checkpoint_seconds

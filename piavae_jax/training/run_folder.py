@@ -199,6 +199,7 @@ FREE_FIELDS = (
     "training.item_block",
     "training.tensorboard",
     "training.checkpoint_seconds",
+    "training.snapshot_epochs",
 )
 """These may change between two sessions of one run without changing what was trained so far."""
 

@@ -6,6 +6,7 @@ from piavae_jax.analysis.harness.material import Material
 from piavae_jax.analysis.harness.study import Need
 from piavae_jax.analysis.subject import ANALYSABLE
 from piavae_jax.training.fusion import fuses
+from piavae_jax.training.snapshots import FOLDER as SNAPSHOTS
 
 
 def _no_runs(material: Material) -> str:
@@ -22,6 +23,16 @@ def _no_posterior(material: Material) -> str:
                 f"{', '.join(ANALYSABLE)}"
             )
     return _no_runs(material)
+
+
+def _no_snapshots(material: Material) -> str:
+    for run in material.runs.values():
+        if len(list((run.path / SNAPSHOTS).glob("[0-9]*"))) < 2:
+            return (
+                f"{run.path} has no parameters of several epochs: train it with "
+                "--config.training.snapshot_epochs=10, or another number"
+            )
+    return _no_posterior(material)
 
 
 def _no_benchmark(material: Material) -> str:
@@ -46,6 +57,7 @@ def _no_scikit_learn(_: Material) -> str:
 
 
 RUNS = Need("a run", _no_runs)
+SNAPSHOT_SERIES = Need("runs with snapshots", _no_snapshots)
 POSTERIOR = Need("runs with a Gaussian posterior", _no_posterior)
 BENCHMARK = Need("--benchmark", _no_benchmark)
 SENSITIVITY = Need("--sensitivity", _no_sensitivity)

@@ -1,6 +1,7 @@
 """The paper's theory measured on trained models: from a subject and rows to tables."""
 
 from piavae_jax.analysis.measurements.drifting import DriftMeasurement, measure_drift
+from piavae_jax.analysis.measurements.epochs import measure_epochs
 from piavae_jax.analysis.measurements.geometry import GeometryMeasurement, measure_geometry
 from piavae_jax.analysis.measurements.latent_information import InformationMeasurement, measure_information
 from piavae_jax.analysis.measurements.masking_grid import masked_pairs, masking_curves
@@ -14,6 +15,7 @@ __all__ = [
     "masked_pairs",
     "masking_curves",
     "measure_drift",
+    "measure_epochs",
     "measure_geometry",
     "measure_information",
     "measure_transfer",

@@ -117,8 +117,7 @@ def _sentences(summary: pl.DataFrame) -> list[str]:
     return [
         *sentences,
         "KL and L_A are means over training users under the mask, unweighted. Mutual information and neighbourhood "
-        "drift are not recorded while a run trains, and a run keeps the checkpoints of its newest and its best epoch "
-        "only, so that they can be computed there, as the studies of latent geometry do, and not over epochs.",
+        "drift over epochs are what the study epochs shows, of runs that keep snapshots.",
     ]
 
 

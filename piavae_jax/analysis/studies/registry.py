@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from piavae_jax.analysis.harness.study import Study
 from piavae_jax.analysis.studies.drift import DRIFT
+from piavae_jax.analysis.studies.epochs import EPOCHS
 from piavae_jax.analysis.studies.figure2 import FIGURE2
 from piavae_jax.analysis.studies.geometry import GEOMETRY
 from piavae_jax.analysis.studies.information import INFORMATION
@@ -27,6 +28,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             SENSITIVITY_STUDY,
             TABLE6,
             LEARNING_CURVES,
+            EPOCHS,
             TRANSFER,
             GEOMETRY,
             INFORMATION,
