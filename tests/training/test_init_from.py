@@ -311,7 +311,7 @@ def test_a_fused_run_starts_member_by_member(windows, source, tmp_path):
 
 def test_the_command_line(windows, source, tmp_path):
     (tmp_path / "config.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         f"from tiny_runs import tiny_config\n\ndef get_config():\n    return tiny_config({str(windows[1].path)!r})\n"
     )
 
