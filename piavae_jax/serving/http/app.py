@@ -205,6 +205,8 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def wrong(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return _error(400, "the body must be JSON, and is not: see /docs")
         place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
         return _error(422, f"{ascii(place)[1:-1][:100]} is wrong, {first['msg'].lower()}: see /docs")
 

@@ -55,7 +55,7 @@ async function update() {
   const best = Math.max(...scores), least = Math.min(...scores);
   at("source").textContent = source === "popular" ? "The most popular, until you choose something" : "By score; choose one to see why";
   show(at("list"), items, {
-    note: item => item.score.toLocaleString("en", {maximumFractionDigits: 2}), label: "Explain",
+    note: item => item.score.toLocaleString("en", {minimumFractionDigits: 2, maximumFractionDigits: 2}), label: "Explain",
     share: item => best > least ? .15 + .85 * (item.score - least) / (best - least) : 1, choose: explain,
   });
 }
