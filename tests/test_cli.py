@@ -59,7 +59,7 @@ def config(tmp_path):
         (["--config=try.py"], "nowhere is not a folder"),
         (
             [f"--config={ROOT}/configs/published.py:easy"],
-            "--config: preset must be one of multvae, multvae_pia, recvae",
+            "--config: preset must be one of multvae, multvae_pia, warpvae",
         ),
         ([f"--config={ROOT}/configs/published.py:warp"], "config.data.path must name a prepared data set"),
     ],

@@ -49,7 +49,6 @@ def test_an_unknown_field_is_refused():
         ("training.batch_size", True, "config.training.batch_size must be a whole number, got True"),
         ("name", "a/b", "config.name must be a folder name without slashes, got 'a/b'"),
         ("data.path", "", "config.data.path must name a prepared data set"),
-        ("model.hidden", (), "config.model.hidden must name at least one layer"),
         ("model.latent_dim", 0, "must be positive"),
         ("mask.keep_prob", 0.0, r"config.mask.keep_prob must be in \(0, 1\], got 0.0"),
         ("pia.weight", float("nan"), "config.pia.weight must be a finite number >= 0, got nan"),
@@ -83,6 +82,16 @@ def test_a_field_that_a_config_file_misspells_is_refused():
     config = valid_config()
     config.pia.wieght = 99.0
     with pytest.raises(UserError, match=r"config has no field pia\.wieght; it has enabled, weight"):
+        validate(config)
+
+
+@pytest.mark.parametrize("name", ["recvae", "hvamp", "multidae", "cdae", "warp"])
+def test_a_body_of_no_layers_is_a_linear_vaes_alone(name):
+    config = valid_config()
+    config.model.hidden = ()
+    validate(config)
+    config.model.name, config.pia.enabled = name, False
+    with pytest.raises(UserError, match=f"config.model.hidden must name at least one layer for {name}"):
         validate(config)
 
 

@@ -42,7 +42,7 @@ BASELINES: Mapping[str, Entry] = {
     "edlae_weighted": Entry(
         edlae,
         {
-            "activity_exponent": (0.25, 0.5, 0.75),
+            "activity_exponent": (0.0, 0.25, 0.5, 0.75),
             "dropout": (0.33, 0.5),
             "regularization": (10.0, 30.0, 100.0, 200.0, 300.0),
         },

@@ -27,7 +27,7 @@ def open_folder(root: Path, dataset: PreparedDataset, *, command: str) -> None:
       UserError: the folder holds something else, or a benchmark on other data.
     """
     info = _resume(root, dataset) if (root / INFO).is_file() else _begin(root, dataset)
-    info["sessions"].append(_describe_session(command))
+    info["sessions"].append(describe_session(command))
     write_json(root / INFO, info)
 
 
@@ -79,7 +79,8 @@ def _describe_data(dataset: PreparedDataset) -> dict[str, Any]:
     }
 
 
-def _describe_session(command: str) -> dict[str, Any]:
+def describe_session(command: str) -> dict[str, Any]:
+    """When, by which command, with which versions and on what machine something is made: JSON values."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,

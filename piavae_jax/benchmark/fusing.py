@@ -8,8 +8,9 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from piavae_jax.baselines import choose
+from piavae_jax.benchmark.linear import chosen_settings
 from piavae_jax.benchmark.neural import RUN, config_of, count_parameters, listening
+from piavae_jax.benchmark.records import is_done, run_path
 from piavae_jax.benchmark.system import Outcome, System
 from piavae_jax.config import ExperimentConfig, apply_settings, to_dict
 from piavae_jax.data.prepared import PreparedDataset
@@ -31,8 +32,8 @@ def fused(
 ) -> System:
     """Build a system that adds the scores of a preset's members and of a linear model.
 
-    The linear model is the best of its grid on the validation users; then the members are trained, and the weight is
-    chosen on the same users.
+    The linear model is the best of its grid on the validation users; then the members are trained, unless the benchmark
+    has trained them as a system of their own, and the weight is chosen on the same users.
 
     Args:
       name: of the system.
@@ -44,7 +45,8 @@ def fused(
     """
 
     def run(dataset: PreparedDataset, folder: Path, seed: int, console: Console) -> Outcome:
-        chosen = choose(linear, dataset).settings
+        root = folder.parents[1]
+        chosen = chosen_settings(linear, dataset, root)
         console.print(f"    {linear}  {', '.join(f'{key} {value:g}' for key, value in chosen.items())}")
         fusion = {"linear": linear.removesuffix("_weighted"), "members": members, **chosen}
         # Members of two seeds of the system must not be the same models.
@@ -52,8 +54,10 @@ def fused(
             config_of(dataset, preset, name=name, seed=seed * members),
             {**settings, **{f"fusion.{field}": value for field, value in fusion.items()}},
         )
+        seeds = range(config.seed, config.seed + members)
+        trained = [path / RUN for path in (run_path(root, preset, seed) for seed in seeds) if is_done(path)]
         with listening(console) as listener:
-            result = fit_fused(config, dataset, folder / RUN, listener=listener)
+            result = fit_fused(config, dataset, folder / RUN, listener=listener, trained=trained)
         return _measure(result, config, dataset)
 
     return System(name, label, seeds=True, family="fusion", run=run)

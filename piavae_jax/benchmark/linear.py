@@ -1,15 +1,21 @@
 """Systems of `piavae_jax.baselines`, which are fitted in one go with the settings that are best on validation."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 from rich.console import Console
 
 from piavae_jax.baselines import Choice, choose
+from piavae_jax.benchmark.json_files import read_json
+from piavae_jax.benchmark.records import OUTCOME, is_done, run_path
 from piavae_jax.benchmark.system import Family, Outcome, System
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.training.session import SELECTION_METRIC, make_evaluator
+
+MANY_ITEMS = 10_000
+"""From here on a point of a grid takes minutes, and the best one is climbed to."""
 
 
 def linear(name: str, label: str, *, family: Family = "linear") -> System:
@@ -23,7 +29,7 @@ def linear(name: str, label: str, *, family: Family = "linear") -> System:
 
     def run(dataset: PreparedDataset, folder: Path, seed: int, console: Console) -> Outcome:
         del folder, seed
-        choice = choose(name, dataset)
+        choice = _search(name, dataset)
         _describe(choice, console)
         validation, test = (
             make_evaluator(ExperimentConfig(), part, dataset).evaluate(choice.baseline.score, choice.params)
@@ -33,6 +39,17 @@ def linear(name: str, label: str, *, family: Family = "linear") -> System:
         return Outcome(validation, test, choice.seconds, parameters, dict(choice.settings))
 
     return System(name, label, seeds=False, family=family, run=run)
+
+
+def chosen_settings(name: str, dataset: PreparedDataset, root: Path) -> dict[str, Any]:
+    """The settings of a baseline that are best on validation: those that the benchmark in `root` has found already, or
+    else a search's."""
+    folder = run_path(root, name, 0)
+    return read_json(folder / OUTCOME)["settings"] if is_done(folder) else _search(name, dataset).settings
+
+
+def _search(name: str, dataset: PreparedDataset) -> Choice:
+    return choose(name, dataset, search="climb" if dataset.num_items >= MANY_ITEMS else "all")
 
 
 def _describe(choice: Choice, console: Console) -> None:

@@ -45,7 +45,7 @@ def _describe_data(data: dict[str, Any]) -> str:
 def _results(rows: Sequence[Row]) -> str:
     metrics, best = metrics_of(rows), best_means(rows)
     lines = [[row.label, *(_value(row, metric, best[metric]) for metric in metrics), *cells_of(row)] for row in rows]
-    return _table(["system", *map(metric_title, metrics), *_COLUMNS], lines, left=1)
+    return markdown_table(["system", *map(metric_title, metrics), *_COLUMNS], lines, left=1)
 
 
 def _value(row: Row, metric: str, best: float) -> str:
@@ -69,11 +69,11 @@ def _uplifts(uplifts: Iterable[Comparison]) -> str:
         ]
         for row in uplifts
     ]
-    return _table(_UPLIFT_COLUMNS, lines, left=3)
+    return markdown_table(_UPLIFT_COLUMNS, lines, left=3)
 
 
-def _table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> str:
-    """A table whose first columns are flush left, the others right."""
+def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> str:
+    """A Markdown table whose first columns are flush left, the others right."""
     rule = ["---"] * left + ["---:"] * (len(header) - left)
     return "\n".join(f"| {' | '.join(map(_escape, line))} |" for line in [header, rule, *lines])
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from piavae_jax import pictures
 from piavae_jax.benchmark.comparisons import oriented
 from piavae_jax.benchmark.formats import format_score
-from piavae_jax.errors import UserError
 from piavae_jax.evaluation import Comparison
 
 LEVEL = 0.05
@@ -20,6 +20,7 @@ _KEY = (
 )
 
 
+@pictures.style()
 def draw_matrix(
     means: Mapping[str, float],
     comparisons: Sequence[Comparison],
@@ -40,11 +41,8 @@ def draw_matrix(
     Raises:
       UserError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.colors import FuncNorm
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError("pictures need matplotlib; install it with: pip install 'piavae-jax[plots]'") from error
+    from matplotlib.colors import FuncNorm
+
     cells = {
         (row, column): oriented(comparisons, first, second)[0]
         for row, first in enumerate(means)
@@ -52,17 +50,17 @@ def draw_matrix(
         if row != column
     }
     side = len(means) * (0.95 if len(means) <= 8 else 0.62)
-    figure = Figure(figsize=(side + 3.4, side + 2.6), layout="constrained")
+    figure = pictures.new_figure(side + 3.4, side + 2.6)
     axes = figure.subplots()
     largest = max(abs(cell.difference) for cell in cells.values()) or 1.0
     norm = FuncNorm((_root, _square), vmin=-1.5 * largest, vmax=1.5 * largest)  # short of the map's near-black ends
-    image = axes.imshow(_differences(cells, len(means)), cmap="RdBu", norm=norm)
+    image = axes.imshow(_differences(cells, len(means)), cmap=pictures.DIVERGING, norm=norm)
     _write_cells(axes, cells, list(means.values()), largest)
     _name_axes(axes, [labels[system] for system in means])
     axes.set_title(f"nDCG@100 on {title}: row minus column", loc="left", pad=14, fontsize=12)
-    axes.set_xlabel(_KEY, loc="left", labelpad=10, fontsize=9, color="0.25", linespacing=1.5)
+    axes.set_xlabel(_KEY, loc="left", labelpad=10, **pictures.NOTE)
     _add_scale(figure, axes, image, largest)
-    figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.2)
+    pictures.save(figure, path)
 
 
 def _differences(cells: Mapping[tuple[int, int], Comparison], count: int) -> np.ndarray:

@@ -32,13 +32,25 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
             neural("multvae_pia", "Multi-VAE + PIA"),
             neural("recvae", "RecVAE"),
             neural("recvae_pia", "RecVAE + PIA"),
+            neural("warpvae", "WARP-VAE"),
+            neural("warpvae_pia", "WARP-VAE + PIA"),
             neural("hvamp", "H+Vamp (gated)"),
             fused("fusion", "RecVAE + PIA + EDLAE", preset="recvae_pia", linear="edlae_weighted"),
+            fused("fusion_warp", "WARP-VAE + PIA + EDLAE", preset="warpvae_pia", linear="edlae_weighted"),
         )
     }
 )
 
-UPLIFTS = (("multvae_pia", "multvae"), ("recvae_pia", "recvae"), ("fusion", "edlae_weighted"), ("fusion", "recvae_pia"))
+UPLIFTS = (
+    ("multvae_pia", "multvae"),
+    ("recvae_pia", "recvae"),
+    ("warpvae_pia", "warpvae"),
+    ("warpvae_pia", "recvae"),
+    ("fusion", "edlae_weighted"),
+    ("fusion", "recvae_pia"),
+    ("fusion_warp", "edlae_weighted"),
+    ("fusion_warp", "warpvae_pia"),
+)
 """Pairs of a system and what it adds something to: PIA, or the other half of a fusion."""
 
 

@@ -6,8 +6,11 @@ from piavae_jax.presets import preset
 
 LARGE = 100_000
 """Training users from which on the published settings hold."""
+_FEW_USERS = 10_000
 _LEAST_STEPS = 8  # an epoch
 _ANNEALED = 0.85  # share of the epochs after which beta has reached its cap: 171 of 200 for Liang et al. on ML-20M
+_PATIENCE = 300  # steps without a new best after which training stops: 30 epochs on MovieLens-1M
+_LEAST_PATIENCE = 5  # epochs
 _SMALL_EPOCHS = {"recvae": 60, "ract": 160, "lambdanet": 60, "warp": 100}
 """At most; a published number of epochs has too few updates where an epoch has few steps."""
 
@@ -17,27 +20,34 @@ def sized_config(dataset: PreparedDataset, name: str) -> ExperimentConfig:
 
     Above `LARGE` it is the published one. Below, more epochs and early stopping make up for the fewer steps of each,
     PIA has the settings that were chosen on the validation users of MovieLens-1M (`configs/ml1m.py`), and batches get
-    smaller on data that would fill no more than a few. KL annealing spans the same share of the epochs everywhere.
+    smaller on data that would fill no more than a few. The more steps an epoch has, the fewer epochs without a new best
+    are waited for. KL annealing spans the same share of the epochs everywhere.
     """
     users = dataset.train.num_rows
     config = preset(name)
     config.data.path = str(dataset.path)
     if users < LARGE:
-        _make_small(config)
+        _make_small(config, users=users)
         config.training.batch_size = max(min(config.training.batch_size, users // _LEAST_STEPS), 1)
     steps = -(-users // config.training.batch_size)
+    if users < LARGE:
+        enough = max(-(-_PATIENCE // steps), _LEAST_PATIENCE)
+        config.training.early_stopping = min(config.training.early_stopping, enough)
     config.kl.total_steps = max(round(_ANNEALED * config.training.epochs * steps / config.kl.cap), 1)
     return config
 
 
-def _make_small(config: ExperimentConfig) -> None:
-    config.training.epochs = _SMALL_EPOCHS.get(config.model.name, 130)
+def _make_small(config: ExperimentConfig, *, users: int) -> None:
     config.training.early_stopping = 30
+    if config.model.reconstruction == "warp":
+        return  # its settings come from such data
+    config.training.epochs = _SMALL_EPOCHS.get(config.model.name, 130)
     config.pia.weight, config.pia.scale, config.pia.patience = 0.5, 1.5, 10
     config.prior.pseudo_inputs = min(config.prior.pseudo_inputs, 500)
     if config.model.name == "recvae":
         # An epoch is four passes. Anchors start near zero, and too strong a pull collapses the posterior onto them.
-        config.training.batch_size, config.training.early_stopping = 250, 10
+        config.training.batch_size = 250 if users < _FEW_USERS else 500
+        config.training.early_stopping = 10
         config.pia.weight, config.pia.scale = 0.02, 1.0
     if config.model.name == "ract":
         config.stages.pretraining, config.stages.critic = 100, 30

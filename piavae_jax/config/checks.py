@@ -15,6 +15,7 @@ from piavae_jax.config.schema import (
     PRECISIONS,
     PRIORS,
     RECONSTRUCTIONS,
+    WITH_LINEAR_BODY,
     WITH_POSTERIOR,
     AlternationConfig,
     ExperimentConfig,
@@ -113,7 +114,8 @@ def _check_at_least(config: Any, prefix: str, bounds: dict[str, float]) -> None:
 def _validate_model(model: ModelConfig) -> None:
     _require_one_of(MODELS, "model.name", model.name, "the default is multvae")
     sizes = (*model.hidden, model.latent_dim)
-    _require(len(model.hidden) > 0, "model.hidden", "name at least one layer", model.hidden, "the paper uses (600,)")
+    layers = len(model.hidden) > 0 or model.name in WITH_LINEAR_BODY
+    _require(layers, "model.hidden", f"name at least one layer for {model.name}", model.hidden, "try (600,)")
     _require(min(sizes) >= 1, "model.hidden and latent_dim", "be positive", sizes, "the paper uses (600,) and 200")
     _require_one_of(RECONSTRUCTIONS, "model.reconstruction", model.reconstruction, "the default is multinomial")
     _require_one_of(PRECISIONS, "model.precision", model.precision, "float32 rounds nothing")
@@ -175,6 +177,9 @@ def _validate_optimizer(optimizer: OptimizerConfig) -> None:
 def _validate_training(training: TrainingConfig) -> None:
     _check_at_least(training, "training.", {"epochs": 1, "batch_size": 1, "early_stopping": 0})
     _check_at_least(training, "training.", {"steps_per_dispatch": 1, "devices": 0, "checkpoint_seconds": 0})
+    _check_at_least(training, "training.", {"snapshot_epochs": 0})
+    whole = training.snapshot_epochs == 0 or training.item_shards == 1
+    _require(whole, "training.snapshot_epochs", "be 0 with item_shards", training.snapshot_epochs, "use one shard")
     _check_at_least(training, "training.", {"item_shards": 1, "item_block": 0})
     _require_one_of(INTERACTIONS, "training.interactions", training.interactions, "`device` is faster")
 

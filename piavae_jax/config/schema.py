@@ -5,6 +5,8 @@ import dataclasses
 MODELS = ("multvae", "recvae", "hvamp", "multidae", "cdae", "ract", "lambdanet", "warp")
 WITH_POSTERIOR = ("multvae", "recvae", "hvamp", "ract", "lambdanet")
 """The models that PIA can align and a prior can regularise."""
+WITH_LINEAR_BODY = ("multvae", "ract", "lambdanet")
+"""The models that may do without hidden layers."""
 RECONSTRUCTIONS = ("multinomial", "warp", "lambdarank")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 MASKS = ("bernoulli", "per_user", "popularity", "length", "complementary")
@@ -31,8 +33,9 @@ class ModelConfig:
     name: str = "multvae"
     """`multvae`, `recvae`, `hvamp` (hierarchical, gated), `multidae`, `cdae`, `ract`, `lambdanet` or `warp`."""
     hidden: tuple[int, ...] = (600,)
-    """Sizes of the encoder's hidden layers, mirrored by Multi-VAE's decoder. `recvae` and `hvamp` want them equal;
-    of `multidae`, `cdae` and `warp` the last is the code, and there is no other latent."""
+    """Sizes of the encoder's hidden layers, mirrored by Multi-VAE's decoder; a Multi-VAE with none, `()`, is linear.
+    `recvae` and `hvamp` want them equal; of `multidae`, `cdae` and `warp` the last is the code, and there is no other
+    latent."""
     latent_dim: int = 200
     """D."""
     reconstruction: str = "multinomial"
@@ -189,6 +192,8 @@ class TrainingConfig:
     more memory than the logits, and nothing is saved. 0 holds them all."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints; 0 saves after every epoch. The last epoch is always saved."""
+    snapshot_epochs: int = 0
+    """Keep the parameters after every so many epochs in `snapshots/`, for analysis; 0 keeps none."""
     tensorboard: bool = False
     """Also write TensorBoard event files."""
 

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Folders and files that appear whole or not at all."""
 
 import contextlib
 import fcntl
@@ -43,6 +43,32 @@ def new_folder(folder: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{folder} cannot be written ({reason}): free space or choose another folder") from error
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, which becomes `path`, replacing what is there, if the block ends well.
+
+    If it does not, `path` keeps what it held and nothing else is left.
+
+    Args:
+      path: the final path; its parents are made.
+
+    Raises:
+      UserError: if `path` is a folder, or the disk refuses.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent) as staging:
+            staged = Path(staging) / path.name
+            yield staged
+            _flush(Path(staging))
+            staged.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path} cannot be written ({reason}): free space or choose another place") from error
 
 
 def check_replaceable(folder: Path, *, overwrite: bool, marker: str) -> None:

@@ -9,37 +9,47 @@ import polars as pl
 from piavae_jax.data.events import Events, present, renumber
 from piavae_jax.data.interactions import Interactions
 from piavae_jax.data.manifest import RawCounts
+from piavae_jax.data.window import Window, print_time
 from piavae_jax.errors import UserError
 
 
-def clean(interactions: Interactions, *, min_rating: float | None = None, timestamps: bool = False) -> Events:
+def clean(
+    interactions: Interactions,
+    *,
+    min_rating: float | None = None,
+    window: Window = Window(),  # noqa: B008 - immutable
+    timestamps: bool = False,
+) -> Events:
     """Check a log, keep its positive events once each, and code users and items as integers.
 
     Args:
       interactions: the log.
       min_rating: lowest rating that counts as positive, itself included; None takes every row. The "> 3.5" of
         Liang et al. (2018) on half stars is 4 here, as is their "play count > 0" 1.
+      window: the times to keep; all by default.
       timestamps: whether to keep the event times.
 
     Returns:
-      The positive events, of each (user, item) pair the first in file order.
+      The positive events of the window, of each (user, item) pair the first in file order.
 
     Raises:
       UserError: for missing columns or values, ratings that are negative or not finite, unreadable rows, or when
         nothing is left.
     """
     schema = _schema(interactions)
-    _check_columns(schema, interactions.source, min_rating=min_rating, timestamps=timestamps)
-    table = _collect(interactions, schema, timestamps=timestamps)
+    _check_columns(schema, interactions.source, min_rating=min_rating, window=window, timestamps=timestamps)
+    table = _collect(interactions, schema, timestamps=timestamps or not window.everything)
     _check_values(table, interactions.source)
-    positive = _positive(table, min_rating)
     raw = RawCounts(_count_distinct(table["user"]), _count_distinct(table["item"]), rows=table.height)
-    users = _take(table, "user", positive)
-    items = _take(table, "item", positive)
-    if users.is_empty():
+    positive = _positive(table, min_rating)
+    num_positive = raw.rows if positive is None else int(positive.sum())
+    if not num_positive:
         raise UserError(
             f"{interactions.source}: none of {raw.rows:,} rows has a rating of {min_rating} or more: lower it"
         )
+    kept = _within(window, table, positive, interactions.source)
+    users = _take(table, "user", kept)
+    items = _take(table, "item", kept)
     user_ids, user_codes = _encode(users)
     item_ids, item_codes = _encode(items)
     events = Events(
@@ -47,12 +57,13 @@ def clean(interactions: Interactions, *, min_rating: float | None = None, timest
         items=item_codes,
         user_ids=user_ids,
         item_ids=item_ids,
-        timestamps=_take(table, "timestamp", positive).to_numpy() if timestamps else None,
+        timestamps=_take(table, "timestamp", kept).to_numpy() if timestamps else None,
         titles=interactions.titles,
         raw=raw,
         source=interactions.source,
-        parameters={"min_rating": min_rating},
-        dropped={"below_min_rating": raw.rows - len(user_codes)},
+        parameters={"min_rating": min_rating, **window.parameters()},
+        dropped={"below_min_rating": raw.rows - num_positive}
+        | ({} if window.everything else {"outside_window": num_positive - len(user_codes)}),
     )
     return _distinct(events)
 
@@ -62,11 +73,19 @@ def _schema(interactions: Interactions) -> pl.Schema:
         return interactions.events.collect_schema()
 
 
-def _check_columns(schema: pl.Schema, source: str, *, min_rating: float | None, timestamps: bool) -> None:
-    wanted = {"user": True, "item": True, "rating": min_rating is not None, "timestamp": timestamps}
+def _check_columns(
+    schema: pl.Schema, source: str, *, min_rating: float | None, window: Window, timestamps: bool
+) -> None:
+    wanted = {
+        "user": True,
+        "item": True,
+        "rating": min_rating is not None,
+        "timestamp": timestamps or not window.everything,
+    }
+    without_time = "use a protocol without time" if timestamps else "name one, or leave out since and until"
     for column, needed in wanted.items():
         if needed and column not in schema:
-            way_out = {"rating": "leave out min_rating", "timestamp": "use a protocol without time"}.get(column)
+            way_out = {"rating": "leave out min_rating", "timestamp": without_time}.get(column)
             raise UserError(f"{source} has no {column} column" + (f": {way_out}" if way_out else ""))
     for column in ("user", "item"):
         if not (schema[column].is_integer() or isinstance(schema[column], pl.String | pl.Categorical | pl.Enum)):
@@ -120,6 +139,22 @@ def _refuse(bad: pl.Series, source: str, what: str) -> None:
 
 def _positive(table: pl.DataFrame, min_rating: float | None) -> pl.Series | None:
     return None if min_rating is None else table["rating"] >= min_rating
+
+
+def _within(window: Window, table: pl.DataFrame, positive: pl.Series | None, source: str) -> pl.Series | None:
+    """Which rows are positive and lie in the window; None for all."""
+    if window.everything:
+        return positive
+    times = table["timestamp"]
+    kept = pl.Series(window.contains(times.to_numpy()))
+    if positive is not None:
+        kept &= positive
+    if not kept.any():
+        first, last = (print_time(int(time)) for time in (times.min(), times.max()))  # type: ignore[arg-type]
+        raise UserError(
+            f"{source}: no positive row lies in the window {window}, its times run from {first} to {last}: widen it"
+        )
+    return kept
 
 
 def _take(table: pl.DataFrame, column: str, positive: pl.Series | None) -> pl.Series:

@@ -1,6 +1,7 @@
 """Full-ranking evaluation: metrics, user groups and paired significance tests."""
 
 from piavae_jax.evaluation.evaluator import DATA_AXIS, ITEM_AXIS, Evaluator, ScoreFn
+from piavae_jax.evaluation.group_comparisons import GroupComparison, compare_groups, select_users
 from piavae_jax.evaluation.groups import PAPER_GROUPS, GroupSummary, UserGroup, groups_from, summarize_groups
 from piavae_jax.evaluation.metrics import DEFAULT_METRICS, METRICS, Metric, MetricFn, parse_metrics
 from piavae_jax.evaluation.ndcg import ndcg_at_k
@@ -9,7 +10,7 @@ from piavae_jax.evaluation.recall import recall_at_k
 from piavae_jax.evaluation.result_files import from_frame, read_user_metrics, to_frame, write_user_metrics
 from piavae_jax.evaluation.results import MetricSummary, UserMetrics, summarize
 from piavae_jax.evaluation.runs import Runs, average_runs
-from piavae_jax.evaluation.significance import Comparison, compare, holm
+from piavae_jax.evaluation.significance import Comparison, bootstrap_interval, compare, holm
 from piavae_jax.evaluation.tables import comparisons_table, format_summary, groups_table, systems_table
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PAPER_GROUPS",
     "Comparison",
     "Evaluator",
+    "GroupComparison",
     "GroupSummary",
     "Metric",
     "MetricFn",
@@ -31,7 +33,9 @@ __all__ = [
     "UserGroup",
     "UserMetrics",
     "average_runs",
+    "bootstrap_interval",
     "compare",
+    "compare_groups",
     "comparisons_table",
     "exclude_seen",
     "find_hits",
@@ -44,6 +48,7 @@ __all__ = [
     "parse_metrics",
     "read_user_metrics",
     "recall_at_k",
+    "select_users",
     "summarize",
     "summarize_groups",
     "systems_table",

@@ -73,7 +73,7 @@ def compare(
       UserError: if the baseline or a metric is missing, there is nothing to compare it with, or the users differ.
     """
     _check(systems, baseline, confidence=confidence, resamples=resamples)
-    interval = partial(_bootstrap_interval, seed=seed, confidence=confidence, resamples=resamples)
+    interval = partial(bootstrap_interval, seed=seed, confidence=confidence, resamples=resamples)
     reference = average_runs(systems[baseline])
     paired = _users_with_targets(reference)
     comparisons = []
@@ -84,6 +84,22 @@ def compare(
             comparisons.append(_compare_pair(names, system[label][paired], reference[label][paired], interval))
     corrected = holm(np.array([comparison.p_value for comparison in comparisons]))
     return [row._replace(p_holm=float(p)) for row, p in zip(comparisons, corrected, strict=True)]
+
+
+def bootstrap_interval(
+    values: np.ndarray, *, seed: int = 0, confidence: float = 0.95, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Confidence interval of the mean of float[V], V at least 2, by a percentile bootstrap; see `compare`."""
+    interval = scipy.stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=_BATCH,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -129,21 +145,6 @@ def _paired_t_test(new: np.ndarray, old: np.ndarray) -> float:
     if np.ptp(differences) == 0.0:  # no spread: the statistic is 0 / 0 or infinite
         return 0.0 if differences[0] else 1.0
     return float(scipy.stats.ttest_rel(new, old).pvalue)
-
-
-def _bootstrap_interval(
-    differences: np.ndarray, *, seed: int, confidence: float, resamples: int
-) -> tuple[float, float]:
-    interval = scipy.stats.bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=resamples,
-        batch=_BATCH,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
 
 
 def _check(systems: Mapping[str, Runs], baseline: str, *, confidence: float, resamples: int) -> None:

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from piavae_jax.errors import UserError
 from piavae_jax.models.assembly import assemble
 from piavae_jax.models.checks import require_precision, require_sizes
 from piavae_jax.models.layers import InputLayer, Linear, OutputLayer
@@ -23,11 +22,11 @@ class _Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: EncoderInput) -> Posterior:
-        features = nn.tanh(InputLayer(self.num_items, self.hidden[0], self.item_axis)(inputs))
-        for size in self.hidden[1:]:
-            features = nn.tanh(Linear(size, self.precision)(features))
-        mean, logvar = jnp.split(Linear(2 * self.latent_dim, self.precision)(features), 2, axis=-1)
-        return Posterior(mean, logvar)
+        first, *others = (*self.hidden, 2 * self.latent_dim)
+        features = InputLayer(self.num_items, first, self.item_axis)(inputs)
+        for size in others:
+            features = Linear(size, self.precision)(nn.tanh(features))
+        return Posterior(*jnp.split(features, 2, axis=-1))
 
 
 class _Decoder(nn.Module):
@@ -58,7 +57,7 @@ def multvae(
 
     Args:
       num_items: I, size of the item vocabulary.
-      hidden: sizes H of the encoder's hidden layers; the decoder mirrors them.
+      hidden: sizes H of the encoder's hidden layers; the decoder mirrors them. None, `()`, is a linear VAE.
       latent_dim: D.
       precision: `float32`, `tf32` or `bfloat16`, what matrix products may round their factors to.
       item_axis: the mesh axis that items are split over, if any; see `Model.item_axis`.
@@ -67,12 +66,10 @@ def multvae(
       A `Model` of pure functions over float32 parameters.
 
     Raises:
-      UserError: a size is not positive, there is no hidden layer, or the precision is unknown.
+      UserError: a size is not positive, or the precision is unknown.
     """
     hidden = tuple(hidden)
-    if not hidden:
-        raise UserError("hidden must name at least one layer size, got (); the paper uses (600,)")
-    require_sizes({"num_items": num_items, "latent_dim": latent_dim, "the hidden sizes": min(hidden)})
+    require_sizes({"num_items": num_items, "latent_dim": latent_dim, "the hidden sizes": min(hidden, default=1)})
     require_precision(precision)
     return assemble(
         _Encoder(num_items, hidden, latent_dim, precision),

@@ -30,7 +30,8 @@ def read_histories(histories: HistoriesLike, items: ItemIndex) -> Histories:
     """Read histories in one of five forms.
 
     - a mapping of a user id to a list of item ids, which may be empty;
-    - a polars table with the columns `user` and `item`, a row for each interaction in any order; others are ignored;
+    - a table of polars, pandas, Arrow or any library that has Arrow's C interface, with the columns `user` and `item`,
+      a row for each interaction in any order; other columns are ignored;
     - a SciPy sparse matrix [U, I] or a `CSR`, whose columns are item indices and whose users are numbered from 0; any
       stored value but zero is an interaction;
     - `Histories`, as they are.
@@ -47,12 +48,14 @@ def read_histories(histories: HistoriesLike, items: ItemIndex) -> Histories:
         return _from_mapping(histories, items)
     if isinstance(histories, pl.DataFrame | pl.LazyFrame):
         return _from_table(histories.lazy(), items)
+    if hasattr(histories, "__arrow_c_stream__"):
+        return _from_table(pl.DataFrame(histories).lazy(), items)
     if isinstance(histories, CSR):
         return _from_rows(histories, items)
     if scipy.sparse.issparse(histories):
         return _from_matrix(histories, items)
     raise UserError(
-        "histories must be a dict of lists, a polars table with the columns user and item, a SciPy sparse matrix or a "
+        "histories must be a dict of lists, a table with the columns user and item, a SciPy sparse matrix or a "
         f"CSR, got {type(histories).__name__}: convert them"
     )
 

@@ -17,7 +17,7 @@ from piavae_jax.serving.ranking import RankedRows, rank_rows
 BATCH_SIZES = (8, 64, 512)
 """Users B of a batch: the smallest that holds all, else the largest again and again."""
 
-_MAX_SCORES = 2**24  # B times I, beyond the smallest size: 64 MB
+_MAX_SCORES = 2**26  # B times I, beyond the smallest size: 256 MB
 _MIN_ROW = 8  # slots a user, at least
 
 

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import orbax.checkpoint as ocp
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, SingleDeviceSharding
 
+from piavae_jax.config import ExperimentConfig
 from piavae_jax.errors import UserError
-from piavae_jax.training.state import TrainState
+from piavae_jax.training.recipe import Recipe
+from piavae_jax.training.state import TrainState, init_state
 
 FOLDER = "checkpoints"
 
@@ -83,6 +85,20 @@ class Checkpoints:
         arguments = {name: restore(abstract(tree)) for name, tree in like.items()}
         with _damage_reported(folder):
             return self._manager.restore(epoch, args=ocp.args.Composite(**arguments))
+
+
+def best_params(workdir: Path, recipe: Recipe, config: ExperimentConfig) -> dict:
+    """Read back the best parameters of a run's model onto one device here.
+
+    Raises:
+      UserError: there are none, or they are not those of the recipe.
+    """
+    # The checkpoint names the devices that it was saved from; ours may be fewer, or others.
+    here = SingleDeviceSharding(jax.local_devices()[0])
+    shapes = jax.eval_shape(lambda: init_state(recipe, config)).params
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), shapes)
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        return checkpoints.restore_best(like)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 import copy
 import json
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from piavae_jax.training.fusion import (
     WeightChoice,
     choose_weight,
     fit_linear,
+    fuses,
     like_linear,
     linear_score_of,
     make_fused_score,
@@ -31,6 +33,7 @@ from piavae_jax.training.recipe import Recipe
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.session import SELECTION_METRIC
 from piavae_jax.training.state import init_state
+from piavae_jax.training.warm_start import WarmStart, find_origin
 
 MEMBERS, FUSION, CHOICES = "members", "fusion", "fusion.json"
 
@@ -59,22 +62,37 @@ def member_config(config: ExperimentConfig, number: int, workdir: Path) -> Exper
 
 
 def fit_fused(
-    config: ExperimentConfig, dataset: PreparedDataset, workdir: Path, *, listener: Listener | None = None
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    workdir: Path,
+    *,
+    listener: Listener | None = None,
+    trained: Iterable[Path] = (),
+    init_from: WarmStart | None = None,
 ) -> FusedResult:
     """Train what is missing of a fused model's members, fit the linear model, choose its weight on validation.
 
-    Called again it goes on where it stopped; a finished one is read. Arguments and errors as `fit`.
+    Called again it goes on where it stopped; a finished one is read. Arguments and errors as `fit`, and
+
+    Args:
+      trained: run folders; one that is what a member will be is copied in its place, not trained again.
+      init_from: an earlier run to start from: a fused one gives each member its own, any other is the start of all.
     """
     with run_folder.locked(workdir):
+        starts = _member_starts(config, init_from)
         if run_folder.exists(workdir):
             run = run_folder.load(workdir)
             run_folder.check_resumable(run, config, dataset)
         else:
+            for start in starts:
+                if start is not None:
+                    find_origin(start, config, dataset)  # refuses what cannot be, before anything is written
             run = run_folder.create(workdir, config, dataset)
         members = []
-        for number in range(config.fusion.members):
+        for number, start in enumerate(starts):
             member = member_config(config, number, workdir)
-            members.append(fit(member, dataset, Path(member.workdir), listener=listener))
+            _take_over(member, dataset, trained)
+            members.append(fit(member, dataset, Path(member.workdir), listener=listener, init_from=start))
         recipe = members[0].session.recipe
         score = make_fused_score(recipe.score, linear_score_of(config.fusion))
         if (workdir / FUSION).is_dir():
@@ -96,6 +114,34 @@ def fit_fused(
         with closing(ocp.StandardCheckpointer()) as checkpointer:
             checkpointer.save((workdir / FUSION).absolute(), params._asdict())
         return FusedResult(run, score, params, members, choices, linear_seconds)
+
+
+def _member_starts(config: ExperimentConfig, init_from: WarmStart | None) -> list[WarmStart | None]:
+    count = config.fusion.members
+    if init_from is None:
+        return [None] * count
+    source = run_folder.load(init_from.source)
+    if not fuses(source.config):
+        return [init_from] * count
+    if source.config.fusion.members < count:
+        raise UserError(
+            f"{source.path} has config.fusion.members={source.config.fusion.members}, the new run {count}; "
+            "each member starts from one of its own: train fewer, or start from a single one"
+        )
+    paths = (Path(member_config(source.config, number, source.path).workdir) for number in range(count))
+    return [init_from._replace(source=path) for path in paths]
+
+
+def _take_over(member: ExperimentConfig, dataset: PreparedDataset, trained: Iterable[Path]) -> None:
+    target = Path(member.workdir)
+    for path in trained:
+        run = run_folder.load(path)
+        afresh = run.origin is None
+        if afresh and not target.exists() and run_folder.is_resumable(run, member, dataset):
+            staged = target.with_name(f".{target.name}")  # a copy may be cut short
+            shutil.rmtree(staged, ignore_errors=True)
+            shutil.copytree(path, staged)
+            staged.replace(target)
 
 
 def _write_choices(workdir: Path, choices: Sequence[WeightChoice], linear_seconds: float) -> None:

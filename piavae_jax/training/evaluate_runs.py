@@ -20,6 +20,7 @@ from piavae_jax.evaluation import (
 )
 from piavae_jax.training.restore import TrainedModel, restore
 from piavae_jax.training.results import evaluate_popularity, make_run_evaluator, write_results
+from piavae_jax.training.run_folder import RunFolder
 
 POPULARITY = "popularity"
 
@@ -50,7 +51,7 @@ def evaluate_runs(
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UserError(f"run folders must differ, got {', '.join(map(str, folders))}; name each once")
     trained = [restore(workdir) for workdir in folders]
-    dataset = _load_data(data, trained[0])
+    dataset = load_data_of(trained[0].run, data)
     systems, popularity = _evaluate(trained, dataset, split)
     names = list(systems)
     console.print(systems_table({**systems, POPULARITY: popularity}, title=f"{split} users of {dataset.name}"))
@@ -67,11 +68,12 @@ def evaluate_runs(
         console.print(f"written to  {folder}", highlight=False)
 
 
-def _load_data(path: Path | None, first: TrainedModel) -> PreparedDataset:
+def load_data_of(run: RunFolder, path: Path | None = None) -> PreparedDataset:
+    """Load the data set that a run was trained on, or the one at `path`; raises UserError where there is none."""
     if path is None:
-        path = Path(first.run.config.data.path)
+        path = Path(run.config.data.path)
         if not path.is_dir():
-            raise UserError(f"{path}, the data of {first.run.path}, is not there; name a prepared data set with --data")
+            raise UserError(f"{path}, the data of {run.path}, is not there; name a prepared data set with --data")
     return load_prepared(path)
 
 

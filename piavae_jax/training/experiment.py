@@ -17,8 +17,10 @@ from piavae_jax.training.fit import FitResult, Listener, fit
 from piavae_jax.training.fusion import fuses
 from piavae_jax.training.progress import ProgressBar
 from piavae_jax.training.results import evaluate_run, write_results
+from piavae_jax.training.run_folder import Origin
 from piavae_jax.training.session import SELECTION_METRIC
 from piavae_jax.training.tensorboard import TensorBoard
+from piavae_jax.training.warm_start import WarmStart
 
 CURVES = "curves.png"
 
@@ -45,10 +47,12 @@ class Listeners:
             listener.epoch_done(record)
 
 
-def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = False) -> FitResult | FusedResult:
+def run_experiment(
+    config: ExperimentConfig, *, console: Console, quiet: bool = False, init_from: WarmStart | None = None
+) -> FitResult | FusedResult:
     """Train (or go on training), evaluate on the test users, write and show the results.
 
-    All processes of a job call this alike; process 0 writes and shows.
+    All processes of a job call this alike; process 0 writes and shows. A new run starts from the run of `init_from`.
 
     Raises:
       UserError: for every mistake in config, data or run folder, before anything is written where that is possible.
@@ -68,8 +72,8 @@ def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = 
         if is_primary() and config.training.tensorboard:
             listeners.append(stack.enter_context(TensorBoard(workdir / "tensorboard")))
         if fuses(config):
-            return _run_fused(config, dataset, workdir, Listeners(listeners), console)
-        result = fit(config, dataset, workdir, listener=Listeners(listeners))
+            return _run_fused(config, dataset, workdir, Listeners(listeners), console, init_from)
+        result = fit(config, dataset, workdir, listener=Listeners(listeners), init_from=init_from)
     model, popularity = evaluate_run(
         result.run, result.session.recipe.score, result.params, dataset, item_shards=config.training.item_shards
     )
@@ -80,9 +84,14 @@ def run_experiment(config: ExperimentConfig, *, console: Console, quiet: bool = 
 
 
 def _run_fused(
-    config: ExperimentConfig, dataset: PreparedDataset, workdir: Path, listener: Listener, console: Console
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    workdir: Path,
+    listener: Listener,
+    console: Console,
+    init_from: WarmStart | None,
 ) -> FusedResult:
-    result = fit_fused(config, dataset, workdir, listener=listener)
+    result = fit_fused(config, dataset, workdir, listener=listener, init_from=init_from)
     fused, popularity = evaluate_run(result.run, result.score, result.params, dataset)
     systems = {config.name: fused} | {
         member.run.config.name: evaluate_run(member.run, member.session.recipe.score, member.params, dataset)[0]
@@ -90,6 +99,8 @@ def _run_fused(
     }
     write_results(result.run, fused, dataset, split="test")
     console.print(systems_table(systems | {"popularity": popularity}, title=f"test users of {dataset.name}"))
+    for member in result.members:
+        _show_origin(member.run.origin, console)
     if result.choices:
         reached = "  ".join(f"{choice.weight:g}: {choice.metric:.4f}" for choice in result.choices)
         console.print(f"weight of {config.fusion.linear}, validation {SELECTION_METRIC}  {reached}", highlight=False)
@@ -107,6 +118,7 @@ def _show_results(
     name, workdir = result.run.config.name, result.run.path
     title = f"test users of {dataset.name}, best epoch {result.best_epoch}"
     console.print(systems_table(systems, title=title))
+    _show_origin(result.run.origin, console)
     try:
         draw_curves(result.records, workdir / CURVES, title=f"{name} on {dataset.name}")
     except UserError as error:
@@ -115,4 +127,17 @@ def _show_results(
         f"run folder  {workdir}\n  metrics.jsonl, {CURVES}, results/, checkpoints/\n"
         f"next  python bin/evaluate.py --workdir {workdir}",
         highlight=False,
+    )
+
+
+def _show_origin(origin: Origin | None, console: Console) -> None:
+    if origin is None:
+        return
+    console.print(
+        f"started from {origin.path}, trained on {origin.data}\n  items: {origin.kept:,} kept, "
+        f"{origin.from_neighbours:,} new from their neighbours, {origin.fresh:,} new and fresh, "
+        f"{origin.dropped:,} dropped",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )

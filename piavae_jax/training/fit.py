@@ -17,7 +17,9 @@ from piavae_jax.training.checkpoint import Checkpoints, abstract
 from piavae_jax.training.epoch import EpochMeans, NonFiniteLoss, run_epoch
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.session import SELECTION_METRIC, Session, build_session, start_state
+from piavae_jax.training.snapshots import Snapshots
 from piavae_jax.training.state import TrainState, record_validation
+from piavae_jax.training.warm_start import WarmStart, check_same_start, find_origin, warm_state
 
 
 class Listener(Protocol):
@@ -64,7 +66,12 @@ class FitResult(NamedTuple):
 
 
 def fit(
-    config: ExperimentConfig, dataset: PreparedDataset, workdir: Path, *, listener: Listener | None = None
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    workdir: Path,
+    *,
+    listener: Listener | None = None,
+    init_from: WarmStart | None = None,
 ) -> FitResult:
     """Train a model and leave a run folder behind; go on where an earlier call with the same arguments stopped.
 
@@ -76,27 +83,34 @@ def fit(
       dataset: a prepared data set.
       workdir: the run folder, new or of the same config and data.
       listener: told of the progress.
+      init_from: an earlier run to start from, in one process; a run that has begun goes on as it began.
 
     Raises:
-      UserError: the folder holds another run, or config, data and machine disagree.
+      UserError: the folder holds another run, or one that began otherwise; config, data, machine or the earlier run
+        disagree.
       NonFiniteLoss: training diverged; the last checkpoint stays.
     """
     listener = listener or Silent()
     session = build_session(config, dataset)
     with ExitStack() as stack:
         run = distributed.primary_first(
-            lambda: _open_run(config, dataset, workdir, stack), lambda: _join_run(config, dataset, workdir)
+            lambda: _open_run(config, dataset, workdir, stack, init_from), lambda: _join_run(config, dataset, workdir)
         )
         checkpoints = stack.enter_context(Checkpoints(workdir))
-        return _Loop(config, session, run, checkpoints, listener).run()
+        snapshots = stack.enter_context(Snapshots(workdir)) if config.training.snapshot_epochs else None
+        return _Loop(config, dataset, session, run, checkpoints, snapshots, listener).run()
 
 
-def _open_run(config: ExperimentConfig, dataset: PreparedDataset, workdir: Path, stack: ExitStack) -> RunFolder:
+def _open_run(
+    config: ExperimentConfig, dataset: PreparedDataset, workdir: Path, stack: ExitStack, init_from: WarmStart | None
+) -> RunFolder:
     stack.enter_context(run_folder.locked(workdir))
     if not run_folder.exists(workdir):
-        return run_folder.create(workdir, config, dataset)
+        origin = None if init_from is None else find_origin(init_from, config, dataset)
+        return run_folder.create(workdir, config, dataset, origin=origin)
     run = run_folder.load(workdir)
     run_folder.check_resumable(run, config, dataset)
+    check_same_start(run, init_from)
     return run if run.config == config else run_folder.update_config(run, config)
 
 
@@ -118,13 +132,15 @@ class _Loop:
     def __init__(
         self,
         config: ExperimentConfig,
+        dataset: PreparedDataset,
         session: Session,
         run: RunFolder,
         checkpoints: Checkpoints,
+        snapshots: Snapshots | None,
         listener: Listener,
     ) -> None:
-        self._config, self._session, self._run = config, session, run
-        self._checkpoints, self._listener = checkpoints, listener
+        self._config, self._dataset, self._session, self._run = config, dataset, session, run
+        self._checkpoints, self._snapshots, self._listener = checkpoints, snapshots, listener
         self._score = session.recipe.score
         self._saved_at = time.monotonic()
 
@@ -141,6 +157,7 @@ class _Loop:
             if distributed.is_primary():
                 run_folder.append_metrics(self._run, record)
             records.append(record)
+            self._keep_snapshot(state)
             self._save(state, best)
             self._listener.epoch_done(record)
         return FitResult(self._run, best, self._session, int(state.best_epoch), records)
@@ -152,6 +169,8 @@ class _Loop:
     def _start(self) -> tuple[TrainState, dict]:
         if self._checkpoints.epoch is None:
             state = start_state(self._session, self._config)
+            if self._run.origin is not None:
+                state = warm_state(state, self._run.origin, self._config, self._dataset)
             return state, state.params
         return self._checkpoints.restore(abstract(start_state(self._session, self._config)))
 
@@ -205,6 +224,11 @@ class _Loop:
                 f"validation after epoch {epoch} failed: {error}; the last checkpoint is kept"
             ) from error
         return {metric: summary.mean for metric, summary in users.summaries().items()}
+
+    def _keep_snapshot(self, state: TrainState) -> None:
+        epoch = int(state.epoch)
+        if self._snapshots is not None and epoch % self._config.training.snapshot_epochs == 0:
+            self._snapshots.save(epoch, state.params)
 
     def _save(self, state: TrainState, best: dict) -> None:
         due = distributed.agreed(time.monotonic() - self._saved_at) >= self._config.training.checkpoint_seconds

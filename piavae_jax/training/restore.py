@@ -3,17 +3,13 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-from jax.sharding import SingleDeviceSharding
-
 from piavae_jax.evaluation import ScoreFn
 from piavae_jax.training import run_folder
-from piavae_jax.training.checkpoint import Checkpoints
+from piavae_jax.training.checkpoint import best_params
 from piavae_jax.training.ensemble import restore_fused
 from piavae_jax.training.fusion import fuses, linear_score_of, make_fused_score
 from piavae_jax.training.recipes import build_recipe
 from piavae_jax.training.run_folder import RunFolder
-from piavae_jax.training.state import init_state
 
 
 class TrainedModel(NamedTuple):
@@ -36,9 +32,4 @@ def restore(workdir: Path) -> TrainedModel:
     if fuses(run.config):
         score = make_fused_score(recipe.score, linear_score_of(run.config.fusion))
         return TrainedModel(run, score, restore_fused(run, recipe))
-    # The checkpoint names the devices that it was saved from; ours may be fewer, or others.
-    here = SingleDeviceSharding(jax.local_devices()[0])
-    shapes = jax.eval_shape(lambda: init_state(recipe, run.config)).params
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), shapes)
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        return TrainedModel(run, recipe.score, checkpoints.restore_best(like))
+    return TrainedModel(run, recipe.score, best_params(workdir, recipe, run.config))

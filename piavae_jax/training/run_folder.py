@@ -27,6 +27,28 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _INFO, _CONFIG, _VOCABULARY, _METRICS = "run.json", "config.json", "vocabulary.parquet", "metrics.jsonl"
 
 
+class Origin(NamedTuple):
+    """The earlier run that a run started from."""
+
+    path: str
+    """Its folder, absolute."""
+    name: str
+    data: str
+    """Name of the data set that it was trained on."""
+    params_digest: str
+    """SHA-256 of the parameters that it had."""
+    new_items: str
+    """What items that it did not know start from, where possible."""
+    kept: int
+    """Items that both know."""
+    from_neighbours: int
+    """New items that started from the means of their neighbours' rows."""
+    fresh: int
+    """New items that started like those of any other run."""
+    dropped: int
+    """Items that only the earlier run knows."""
+
+
 class RunFolder(NamedTuple):
     """A run on disk. It needs no training data to be evaluated or to recommend."""
 
@@ -39,6 +61,8 @@ class RunFolder(NamedTuple):
     data_digest: str
     """Digest of that data set's arrays and vocabulary."""
     num_train_users: int
+    origin: Origin | None = None
+    """What it started from, if from another run."""
 
     @property
     def metrics_file(self) -> Path:
@@ -62,7 +86,9 @@ def data_digest(dataset: PreparedDataset) -> str:
     return hashlib.sha256("".join([dataset.vocabulary_digest, *arrays]).encode()).hexdigest()
 
 
-def create(path: Path, config: ExperimentConfig, dataset: PreparedDataset) -> RunFolder:
+def create(
+    path: Path, config: ExperimentConfig, dataset: PreparedDataset, *, origin: Origin | None = None
+) -> RunFolder:
     """Write a new run folder, whole or not at all.
 
     Raises:
@@ -82,6 +108,7 @@ def create(path: Path, config: ExperimentConfig, dataset: PreparedDataset) -> Ru
         },
         "versions": {"piavae-jax": library_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
+        "origin": None if origin is None else origin._asdict(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     }
     with new_folder(path, overwrite=False, marker=_INFO) as staging:
@@ -112,13 +139,21 @@ def load(path: Path) -> RunFolder:
     with _damage_reported(path):
         data = info["data"]
         name, digest, num_train_users = data["name"], data["digest"], int(data["train_users"])
+        origin = None if info.get("origin") is None else Origin(**info["origin"])
         values = json.loads((path / _CONFIG).read_text())
         vocabulary = pl.read_parquet(path / _VOCABULARY)
     try:
         config = configs.from_dict(values)
     except UserError as error:
         raise UserError(f"{path / _CONFIG}: {error}") from error
-    return RunFolder(path, config, vocabulary, name, digest, num_train_users)
+    return RunFolder(path, config, vocabulary, name, digest, num_train_users, origin)
+
+
+def read_environment(run: RunFolder) -> dict[str, Any]:
+    """What a run was begun with: `versions` by package, `python` and `device`."""
+    with _damage_reported(run.path):
+        info = json.loads((run.path / _INFO).read_text())
+        return {name: info[name] for name in ("versions", "python", "device")}
 
 
 @contextmanager
@@ -147,7 +182,14 @@ def check_resumable(run: RunFolder, config: ExperimentConfig, dataset: PreparedD
         )
 
 
+def is_resumable(run: RunFolder, config: ExperimentConfig, dataset: PreparedDataset) -> bool:
+    """Whether `check_resumable` would let the run go on."""
+    same = next(iter(_differences(configs.to_dict(config), configs.to_dict(run.config))), None) is None
+    return same and run.data_digest == data_digest(dataset)
+
+
 FREE_FIELDS = (
+    "name",
     "workdir",
     "data.path",
     "training.epochs",
@@ -157,6 +199,7 @@ FREE_FIELDS = (
     "training.item_block",
     "training.tensorboard",
     "training.checkpoint_seconds",
+    "training.snapshot_epochs",
 )
 """These may change between two sessions of one run without changing what was trained so far."""
 
@@ -179,11 +222,15 @@ def update_config(run: RunFolder, config: ExperimentConfig) -> RunFolder:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from training in a run folder; a process that dies lets go.
+def locked(path: Path, *, used: str = "trained") -> Iterator[None]:
+    """Keep other processes from writing into a folder, such as that of a run; a process that dies lets go.
+
+    Args:
+      path: the folder.
+      used: what is done to it, for the message.
 
     Raises:
-      UserError: another process trains in it.
+      UserError: another process does it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.parent / f".{path.name}.lock"
@@ -192,7 +239,7 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"{path} is being trained by another process; wait for it or choose another workdir"
+                f"{path} is being {used} by another process; wait for it or choose another folder"
             ) from error
         yield
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from piavae_jax import pictures
 from piavae_jax.errors import UserError
 from piavae_jax.tuning.distributions import Choice, Distribution, Float, Int
 from piavae_jax.tuning.progress import format_value
@@ -15,16 +16,7 @@ _BEST_COLOUR, _UNFINISHED_COLOUR = "tab:red", "0.8"
 _LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 
 
-def _make_figure(width: float, height: float, title: str) -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError("pictures need matplotlib; install it with: pip install 'piavae-jax[tune]'") from error
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title)
-    return figure, figure.subplots()
-
-
+@pictures.style(extra="tune")
 def draw_parallel_coordinates(records: Sequence[TrialRecord], space: Space, path: Path, *, title: str) -> None:
     """Draw each trial as a line over an axis for each field and, last, one for its validation nDCG@100, into a PNG.
 
@@ -45,7 +37,8 @@ def draw_parallel_coordinates(records: Sequence[TrialRecord], space: Space, path
         raise UserError("no trial has finished, so that there is none to draw; run more")
     finished = [record.quality for record in records if record.state == FINISHED and record.quality is not None]
     scales: dict[str, Distribution] = {**space, _QUALITY: Float(min(finished), max(finished))}
-    figure, axes = _make_figure(1.5 + 1.8 * len(scales), 5.2, title)
+    figure = pictures.new_figure(1.5 + 1.8 * len(scales), 5.2, title=title)
+    axes = figure.subplots()
     whole = [record for record in records if len(record.settings) == len(space)]
     for record in reversed(whole):  # good ones over bad ones
         values = [*record.settings.values(), *([record.quality] if record.state == FINISHED else [])]
@@ -57,8 +50,8 @@ def draw_parallel_coordinates(records: Sequence[TrialRecord], space: Space, path
         _draw_scale(axes, number, name, scale)
     axes.set(xlim=(-0.5, len(scales) - 0.6), ylim=(-0.04, 1.04))
     axes.axis("off")
-    axes.legend(handles=_legend(best, records), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False)
-    figure.savefig(path, dpi=120)
+    axes.legend(handles=_legend(best, records), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3)
+    pictures.save(figure, path)
 
 
 def _line_style(record: TrialRecord, best: TrialRecord, quality: float) -> dict[str, Any]:
@@ -110,17 +103,18 @@ def _ticks(scale: Distribution) -> list[Any]:
     return [scale.low, *(value for value in rounded if 0.06 < scale.position(value) < 0.94), scale.high]
 
 
+@pictures.style(extra="tune")
 def draw_importances(importances: Mapping[str, float], path: Path, *, title: str) -> None:
     """Draw the importance of each field as a bar into a PNG.
 
     Raises:
       UserError: matplotlib is not installed.
     """
-    figure, axes = _make_figure(7.0, 1.6 + 0.45 * len(importances), title)
+    figure = pictures.new_figure(7.0, 1.6 + 0.45 * len(importances), title=title)
+    axes = figure.subplots()
     names, shares = list(importances)[::-1], list(importances.values())[::-1]
-    bars = axes.barh(names, shares, color="tab:blue", height=0.6)
+    bars = axes.barh(names, shares, color=pictures.COLOURS[0], height=0.6)
     axes.bar_label(bars, labels=[f"{share:.0%}" for share in shares], padding=4)
     axes.set(xlim=(0, 1.12 * max(shares)), xlabel="share in telling the best quarter of trials from the others")
     axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120)
+    pictures.save(figure, path)

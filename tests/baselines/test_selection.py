@@ -4,6 +4,7 @@ import pytest
 from piavae_jax import UserError
 from piavae_jax.baselines import BASELINES, choose, ease
 from piavae_jax.baselines.registry import grid_points
+from piavae_jax.baselines.selection import climb
 from piavae_jax.evaluation import Evaluator
 
 SMALL = {
@@ -49,6 +50,34 @@ def test_points_with_a_summary_of_their_own_are_fitted_to_it(communities):
     for exponent, value in zip((0.0, 1.0), found, strict=True):
         alone = {setting: values[:1] for setting, values in grid.items()} | {"activity_exponent": (exponent,)}
         assert choose("edlae_weighted", communities, grid=alone).table["ndcg@100"].item() == value
+
+
+def test_a_climb_finds_the_peak_of_a_smooth_hill_with_a_fraction_of_the_points():
+    grid = {"a": tuple(range(9)), "b": tuple(range(11)), "c": (5,)}
+    asked = []
+
+    def quality(point):
+        asked.append(tuple(point.values()))
+        return -((point["a"] - 7) ** 2) - (point["b"] - 2) ** 2 - 0.5 * (point["a"] - 7) * (point["b"] - 2)
+
+    assert climb(grid, quality) == {"a": 7, "b": 2, "c": 5}
+    assert len(set(asked)) == len(asked) < 25
+    assert asked[0] == (4, 5, 5)
+
+
+def test_a_climb_ends_at_the_edge_and_on_a_plain():
+    assert climb({"a": (1, 2, 3)}, lambda point: point["a"]) == {"a": 3}
+    assert climb({"a": (1, 2, 3)}, lambda _: 0.0) == {"a": 2}
+    assert climb({}, lambda _: 0.0) == {}
+
+
+def test_a_climbed_choice_is_that_of_the_points_it_fitted(communities):
+    grid = {"regularization": (1.0, 10.0, 1e5, 1e6, 1e7)}
+    everything = choose("ease", communities, grid=grid)
+    climbed = choose("ease", communities, grid=grid, search="climb")
+    assert climbed.settings == everything.settings
+    assert climbed.table.height < everything.table.height
+    np.testing.assert_array_equal(climbed.params["weights"], everything.params["weights"])
 
 
 def test_a_grid_is_every_combination():

@@ -1,12 +1,8 @@
 import io
-import sys
-from pathlib import Path
 
 import jax
 import pytest
 from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))  # tiny_runs
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,6 +8,7 @@ from fakes import TINY, D, H
 from tiny_runs import NUM_ITEMS, TRAIN_USERS
 
 from piavae_jax.baselines import choose, popularity_scores
+from piavae_jax.benchmark import linear as linear_module
 from piavae_jax.benchmark import neural as neural_module
 from piavae_jax.benchmark.fusing import fused
 from piavae_jax.benchmark.neural import neural
@@ -147,6 +148,41 @@ def test_a_fused_system_is_measured_as_its_folder_scores(dataset, tmp_path, cons
     layers = [(NUM_ITEMS, H), (H, 2 * D), (D, H), (H, NUM_ITEMS)]
     vae = sum(rows * columns + columns for rows, columns in layers)
     assert outcome.parameters == 2 * vae + NUM_ITEMS**2
+
+
+def test_a_fused_system_takes_over_what_the_benchmark_has_found_and_trained(dataset, tmp_path, console, monkeypatch):
+    settings = {**TINY, "training.epochs": 2}
+    member = neural("multvae_pia", "PIA", settings=settings)
+    run_systems([SYSTEMS["ease"], member], dataset, tmp_path, seeds=1, console=console)
+    chosen = choose("ease", dataset).settings
+    monkeypatch.setattr(linear_module, "choose", lambda *_, **__: pytest.fail("it is searched again"))
+    fusion = fused("both", "Both", preset="multvae_pia", linear="ease", settings=settings)
+    folder = tmp_path / "both" / "seed-0"
+    fusion.run(dataset, folder, 0, console)
+    assert run_folder.load(folder / "run").config.fusion.regularization == chosen["regularization"]
+    alone, taken = (
+        (path / "metrics.jsonl").read_text()
+        for path in (tmp_path / "multvae_pia" / "seed-0" / "run", folder / "run" / "members" / "0")
+    )
+    assert taken == alone  # seconds of each epoch and all
+
+
+def test_a_fused_system_trains_members_of_other_settings_itself(dataset, tmp_path, console):
+    member = neural("multvae_pia", "PIA", settings={**TINY, "training.epochs": 2, "pia.weight": 0.1})
+    run_systems([member], dataset, tmp_path, seeds=1, console=console)
+    fusion = fused("both", "Both", preset="multvae_pia", linear="ease", settings={**TINY, "training.epochs": 2})
+    folder = tmp_path / "both" / "seed-0"
+    fusion.run(dataset, folder, 0, console)
+    alone, own = (
+        run_folder.read_metrics(run_folder.load(path))
+        for path in (tmp_path / "multvae_pia" / "seed-0" / "run", folder / "run" / "members" / "0")
+    )
+    assert [record["anchor"] for record in own] != [record["anchor"] for record in alone]
+
+
+@pytest.mark.parametrize(("users", "epochs"), [(738, 30), (4_834, 30), (18_947, 8), (60_595, 5)])
+def test_patience_is_counted_in_steps(dataset, users, epochs):
+    assert sized_config(with_users(dataset, users), "multvae").training.early_stopping == epochs
 
 
 def with_users(dataset, users):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from piavae_jax.data.atomic import new_folder
+from piavae_jax.data.atomic import new_file, new_folder
 from piavae_jax.errors import UserError
 
 MARKER = "marker"
@@ -38,7 +38,7 @@ def test_a_folder_is_replaced_whole(tmp_path):
 
 def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path):
     code = (
-        "import pathlib, sys, time; from piavae_jax.data.atomic import new_folder\n"
+        "import pathlib, sys, time; from piavae_jax.data.atomic import new_file, new_folder\n"
         "with new_folder(pathlib.Path(sys.argv[1]), overwrite=False, marker='marker') as staging:\n"
         "    (staging / 'large').write_bytes(bytes(1000)); print('ready', flush=True); time.sleep(60)"
     )
@@ -102,3 +102,28 @@ def test_a_folder_like_a_workspace_without_its_lock_stays(tmp_path):
     (tmp_path / ".set.abcdefgh.part").mkdir()
     write(tmp_path / "set", "whole")
     assert names(tmp_path) == [".set.abcdefgh.part", "set"]
+
+
+def test_a_file_is_replaced_whole_or_keeps_what_it_held(tmp_path):
+    path = tmp_path / "deep" / "page.html"
+    for text in ("first", "second"):
+        with new_file(path) as staged:
+            staged.write_text(text)
+
+    def fail_halfway():
+        with new_file(path) as staged:
+            staged.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+    assert path.read_text() == "second"
+    assert names(path.parent) == ["page.html"]
+
+
+def test_a_file_that_cannot_be_written_is_a_users_error(tmp_path):
+    with pytest.raises(UserError, match="is a folder"), new_file(tmp_path):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"), new_file(tmp_path / "file" / "page.html"):
+        pass

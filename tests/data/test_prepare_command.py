@@ -134,6 +134,44 @@ def test_leave_last_out_and_random(folder):
     assert manifest.seed == 4
 
 
+def test_a_window_of_time(folder, capsys):
+    log = _log()
+    source = ("movielens", "--input", folder / "ml-mine", "--min-rating", 1, "--min-items-per-user", 1)
+    window = ("--since", "1970-01-12T13:46:50", "--until", 1_000_200)  # times 1,000,010 to 1,000,199
+    _run(*source, *window, "--out", folder / "out", "--heldout-users", 2)
+    manifest = load_prepared(folder / "out").manifest
+    expected = log.filter(pl.col("timestamp").is_between(1_000_010, 1_000_199))
+    assert manifest.counts.interactions == expected.height == 190
+    assert manifest.counts.users == expected["userId"].n_unique()
+    assert manifest.raw.rows == log.height
+    assert manifest.parameters["since"] == "1970-01-12T13:46:50+00:00"
+    assert manifest.parameters["until"] == "1970-01-12T13:50:00+00:00"
+    assert manifest.dropped["outside_window"] == log.height - 190
+    printed = capsys.readouterr().out
+    assert "dropped: outside_window" in printed
+    assert "1970-01-12T13:50:00+00:00" in printed
+    late = ("--since", "1990-01-01", "--out", folder / "none")
+    assert "its times run from 1970-01-12T13:46:40+00:00 to 1970-01-12T13:54:39+00:00" in _fails(capsys, *source, *late)
+    assert not (folder / "none").exists()
+    csv = ("liang-csv", "--input", folder, "--since", "1990-01-01", "--out", folder / "none")
+    assert "unrecognized arguments: --since" in _fails(capsys, *csv)
+
+
+def test_a_window_of_generated_and_of_known_data(folder, monkeypatch):
+    sizes = ("--users", 60, "--items", 30, "--interactions", 420)
+    _run("generate", *sizes, "--out", folder / "whole", "--protocol", "leave-last-out")
+    _run("generate", *sizes, "--out", folder / "part", "--since", "2021-04-01", "--min-items-per-user", 1)
+    whole, part = (load_prepared(folder / name).manifest for name in ("whole", "part"))
+    assert whole.raw == part.raw
+    assert part.counts.interactions == 420 - part.dropped["outside_window"]
+    assert 100 < part.dropped["outside_window"] < 320  # the median time is at the start of April 2021
+    published = sources.SPLITS[0]._replace(raw="mine", protocol=StrongGeneralization(7))
+    monkeypatch.setattr(sources, "SPLITS", (published,))
+    monkeypatch.setattr(sources, "raw_by_rows", lambda raw: "mine")
+    _run("movielens", "--input", folder / "ml-mine", "--out", folder / "known", "--since", 0)
+    assert len(load_prepared(folder / "known").test.users) == 4  # a tenth: the published number is of the whole
+
+
 def test_table_in_its_many_forms(folder):
     log = _log()
     log.write_csv(folder / "log.tsv", separator="\t")
@@ -266,6 +304,9 @@ def test_a_user_and_an_item_that_appear_once_and_repeated_pairs(folder):
         (["--protocol", "random", "--heldout-users", 4], "--heldout-users does not apply to --protocol random"),
         (["--validation-fraction", 0.1], "--validation-fraction does not apply to --protocol strong"),
         (["--protocol", "leave-last-out", "--seed", 4], "has no timestamp column"),
+        (["--since", "1970-01-02"], "has no timestamp column: name one, or leave out since and until"),
+        (["--until", "soon"], "until must be a date or a time such as 2026-11-25"),
+        (["--since", 5, "--until", 5], "since must be before until"),
         (["--protocol", "k-fold"], "invalid choice: 'k-fold'"),
         (["--held-out", 4], "unrecognized arguments: --held-out"),
     ],

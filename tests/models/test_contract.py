@@ -29,6 +29,7 @@ def build_cdae(num_items, **options):
 
 BUILDERS = {
     "multvae": partial(multvae, hidden=(8, 7), latent_dim=D),
+    "linear_vae": partial(multvae, hidden=(), latent_dim=D),
     "recvae": partial(recvae, hidden=8, layers=3, latent_dim=D),
     "multidae": partial(multidae, hidden=(8, D)),
     "linear": partial(linear_autoencoder, dim=D),

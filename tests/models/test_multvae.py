@@ -64,7 +64,19 @@ def test_scores_are_one_clean_deterministic_pass():
     np.testing.assert_array_equal(score(PARAMS, sparse_batch(ROWS)), MODEL.decode(PARAMS, posterior.mean))
 
 
-@pytest.mark.parametrize("arguments", [{"hidden": ()}, {"hidden": (0,)}, {"latent_dim": 0}])
+def test_without_hidden_layers_it_is_affine():
+    model = multvae(I, hidden=(), latent_dim=D)
+    params = model.init(jax.random.key(0))
+    assert jax.tree.map(jnp.shape, params["encoder"]) == {"InputLayer_0": {"bias": (2 * D,), "kernel": (I, 2 * D)}}
+    inputs = np.asarray(ROWS, np.float32) / np.maximum(np.linalg.norm(ROWS, axis=1, keepdims=True), 1e-12)
+    kernel, bias = (np.asarray(params["encoder"]["InputLayer_0"][name]) for name in ("kernel", "bias"))
+    mean, logvar = model.encode(params, masking.encoder_input(sparse_batch(ROWS)))
+    np.testing.assert_allclose(np.hstack([mean, logvar]), inputs @ kernel + bias, atol=1e-6)
+    kernel, bias = (np.asarray(params["decoder"]["Linear_0"][name]) for name in ("kernel", "bias"))
+    np.testing.assert_allclose(model.decode(params, mean), np.asarray(mean) @ kernel + bias, atol=1e-6)
+
+
+@pytest.mark.parametrize("arguments", [{"hidden": (0,)}, {"latent_dim": 0}])
 def test_impossible_sizes_are_refused(arguments):
     with pytest.raises(UserError, match=r"hidden|latent_dim"):
         multvae(I, **arguments)

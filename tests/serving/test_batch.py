@@ -113,7 +113,7 @@ def test_row_groups_change_nothing(row_group, pia_run, log, whole, tmp_path, mon
 
 def test_lists_of_items_and_seen_ones(pia_run, recommender, log, tmp_path):
     (tmp_path / "allow.txt").write_text("".join(f"i{number}\n" for number in range(0, 40, 2)))
-    (tmp_path / "deny.txt").write_text("i4\ni6\nnothing we know\n".replace(" ", "_"))
+    (tmp_path / "deny.txt").write_text("i4\ni6 \n\nnothing we know\n")
     options = {"allow": tmp_path / "allow.txt", "deny": tmp_path / "deny.txt", "exclude_seen": False}
     run_job(pia_run, log, tmp_path / "recs", k=30, **options)
     allow = [f"i{number}" for number in range(0, 40, 2)]
@@ -266,3 +266,8 @@ def test_the_evaluator_and_the_files_agree(pia_run, dataset, tmp_path):
         recall.append(len(wanted & set(ranked[:20])) / min(len(wanted), 20) if wanted else np.nan)
     np.testing.assert_allclose(recall, evaluated["recall@20"], atol=1e-6)
     np.testing.assert_allclose(ndcg, evaluated["ndcg@100"], atol=1e-6)
+
+
+def test_a_fused_run_recommends_to_everyone_too(fused_run, fused, log, tmp_path):
+    run_job(fused_run, log, tmp_path / "recs")
+    check_equal(read_all(tmp_path / "recs"), expected_table(fused, log))

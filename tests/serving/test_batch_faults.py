@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batch_jobs import PART_ROWS, K, parts_of, random_log, run_job
 
 from piavae_jax import cli
 from piavae_jax.errors import UserError
+from piavae_jax.serving.batch import spill
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("PIAVAE_KILLS", "2"))
@@ -51,7 +51,7 @@ def fail_at(monkeypatch, owner, name, number):
 @pytest.mark.parametrize(
     ("owner", "name", "number"),
     [
-        (pa.ipc, "new_file", 0),
+        (spill, "_append", 0),
         (os, "link", 0),
         (Path, "write_text", 0),
         (os, "fsync", 0),

@@ -67,6 +67,7 @@ def test_a_list_ends_where_the_catalogue_does(recommender):
 def test_all_forms_of_histories_give_the_same_table(recommender):
     expected = recommender.recommend(HISTORIES, K)
     named = [long_table(), long_table().lazy(), long_table(repeat=2), recommender.read(HISTORIES)]
+    named.append(long_table().to_arrow())
     named.append({user: np.array(items) for user, items in HISTORIES.items()})
     named.append(long_table().with_columns(pl.col("user", "item").cast(pl.Categorical)))
     for histories in named:
@@ -76,6 +77,12 @@ def test_all_forms_of_histories_give_the_same_table(recommender):
     numbered = expected.with_columns(pl.col("user_id").replace_strict(USERS, [0, 1, 2], return_dtype=pl.Int64))
     for histories in (rows, repeated, scipy.sparse.csr_matrix(dense()), scipy.sparse.coo_array(dense())):
         assert recommender.recommend(histories, K).equals(numbered)
+
+
+def test_pandas_tables_are_read(recommender):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(long_table().to_dict(as_series=False), index=np.arange(len(long_table()))[::-1])
+    assert recommender.recommend(table, K).equals(recommender.recommend(HISTORIES, K))
 
 
 def test_a_table_in_any_order_gives_each_user_the_same(recommender):
@@ -150,7 +157,7 @@ def test_nobody_gets_an_empty_table(recommender):
 @pytest.mark.parametrize(
     ("histories", "message"),
     [
-        ([["i1"]], "must be a dict of lists, a polars table"),
+        ([["i1"]], "must be a dict of lists, a table with the columns"),
         ({"anna": "i1"}, r"items of user 'anna' must be a list of ids, got 'i1'"),
         ({"anna": 3}, r"items of user 'anna' must be a list of ids, got 3"),
         ({"anna": [1, 2]}, "item ids must be String as the model's are, got Int64"),

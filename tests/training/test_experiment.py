@@ -98,7 +98,7 @@ def test_without_matplotlib_the_results_are_there_all_the_same(runs, tmp_path, m
     config.workdir, config.training.epochs = str(tmp_path / "run"), 1
     console = make_console()
     run_experiment(config, console=console)
-    assert "no curves.png: learning curves need matplotlib" in console.file.getvalue()
+    assert "no curves.png: pictures need matplotlib" in console.file.getvalue()
     assert (tmp_path / "run" / "results" / "test.json").is_file()
 
 

@@ -84,7 +84,9 @@ def metrics_of(workdir):
 
 def test_a_killed_run_ends_with_the_bits_of_one_left_alone(tmp_path):
     write_prepared(tiny_dataset(), tmp_path / "data")
-    (tmp_path / "config.py").write_text(CONFIG.format(folder=str(Path(__file__).parent), data=str(tmp_path / "data")))
+    (tmp_path / "config.py").write_text(
+        CONFIG.format(folder=str(Path(__file__).parents[1]), data=str(tmp_path / "data"))
+    )
     alone = start(tmp_path, "alone")
     _, errors = alone.communicate(timeout=300)
     assert alone.returncode == 0, errors.decode()

@@ -21,9 +21,10 @@ from piavae_jax.training.restore import restore
 from piavae_jax.training.results import evaluate_run
 
 ROOT = Path(__file__).parents[2]
+FOLDERS = [str(Path(__file__).parent), str(ROOT / "tests")]  # of this file and of `tiny_runs`
 CONFIG = """
 import sys
-sys.path.insert(0, {folder!r})
+sys.path[:0] = {folders!r}
 from test_processes import sgd_config
 
 def get_config():
@@ -53,7 +54,7 @@ def folder(tmp_path_factory):
     """Data and a config file."""
     root = tmp_path_factory.mktemp("processes")
     write_prepared(tiny_dataset(), root / "data")
-    (root / "config.py").write_text(CONFIG.format(folder=str(Path(__file__).parent), data=str(root / "data")))
+    (root / "config.py").write_text(CONFIG.format(folders=FOLDERS, data=str(root / "data")))
     return root
 
 

@@ -62,17 +62,21 @@ def finished(dataset, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_learns_more_than_popularity(finished, dataset, name):
-    result = finished(name)
+@pytest.fixture(scope="module", params=PRESETS)
+def trained_name(request):
+    """Each preset in turn. Of module scope, it keeps the tests of one preset together, and so in one process."""
+    return request.param
+
+
+def test_learns_more_than_popularity(finished, dataset, trained_name):
+    result = finished(trained_name)
     model, popularity = evaluate_run(result.run, result.session.recipe.score, result.params, dataset)
     assert model.summary("ndcg@100").mean > popularity.summary("ndcg@100").mean + 0.02
-    assert result.records[-1]["epoch"] == EPOCHS.get(name, 25)
+    assert result.records[-1]["epoch"] == EPOCHS.get(trained_name, 25)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_checkpoint_is_enough(finished, dataset, name):
-    result = finished(name)
+def test_a_checkpoint_is_enough(finished, dataset, trained_name):
+    result = finished(trained_name)
     trained = restore(result.run.path)
     chex.assert_trees_all_equal(trained.params, result.params)
     expected = result.session.validation.evaluate(result.session.recipe.score, result.params)
@@ -96,10 +100,9 @@ def test_stopping_changes_no_bit(finished, dataset, tmp_path, name):
     assert timeless[: len(whole.records)] == timeless[len(whole.records) :]
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_its_terms_can_be_drawn_and_described(finished, tmp_path, name):
-    records = finished(name).records
-    draw_curves(records, tmp_path / "curves.png", title=name)
+def test_its_terms_can_be_drawn_and_described(finished, tmp_path, trained_name):
+    records = finished(trained_name).records
+    draw_curves(records, tmp_path / "curves.png", title=trained_name)
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     for record in records:
         said = describe_terms(record)

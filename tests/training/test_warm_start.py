@@ -47,7 +47,9 @@ def records(workdir):
 
 def test_a_warm_start_compiles_nothing_and_gives_the_same_bits(tmp_path):
     write_prepared(tiny_dataset(), tmp_path / "data")
-    (tmp_path / "config.py").write_text(CONFIG.format(folder=str(Path(__file__).parent), data=str(tmp_path / "data")))
+    (tmp_path / "config.py").write_text(
+        CONFIG.format(folder=str(Path(__file__).parents[1]), data=str(tmp_path / "data"))
+    )
     train(tmp_path, "cold")
     compiled = sorted(tmp_path.glob("cache/*-cache"))
     assert any(entry.name.startswith("jit_run_steps-") for entry in compiled)

@@ -1,10 +1,5 @@
-import sys
-from pathlib import Path
-
 import jax
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))  # the data set and the config of `tiny_runs`
 
 
 @pytest.fixture(scope="module", autouse=True)

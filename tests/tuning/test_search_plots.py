@@ -67,7 +67,7 @@ def test_without_a_finished_trial_there_is_no_picture(tmp_path):
 
 def test_bars_are_as_long_as_importances(tmp_path):
     draw_importances({"large": 0.8, "small": 0.2}, tmp_path / "bars.png", title="")
-    blue = (np.abs(pixels(tmp_path / "bars.png") - (31, 119, 180)) < 3).all(axis=-1)
+    blue = (np.abs(pixels(tmp_path / "bars.png") - (0, 114, 178)) < 3).all(axis=-1)
     lengths = blue.sum(axis=1)
     lengths = lengths[lengths > 0]
     assert lengths[0] == pytest.approx(4 * lengths[-1], rel=0.05)

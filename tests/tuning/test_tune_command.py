@@ -37,7 +37,7 @@ def get_space():
 @pytest.fixture
 def start(tmp_path):
     write_prepared(tiny_dataset(), tmp_path / "data")
-    folder, data = str(ROOT / "tests" / "training"), str(tmp_path / "data")
+    folder, data = str(ROOT / "tests"), str(tmp_path / "data")
     (tmp_path / "config.py").write_text(CONFIG.format(folder=folder, data=data, epochs=EPOCHS))
     environment = {
         **os.environ,

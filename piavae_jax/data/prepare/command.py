@@ -10,7 +10,7 @@ from piavae_jax.data import liang_csv, prepared
 from piavae_jax.data.atomic import check_replaceable
 from piavae_jax.data.cleaning import clean
 from piavae_jax.data.prepare.report import print_report
-from piavae_jax.data.prepare.sources import make_protocol, min_rating, needs_timestamps, read_interactions
+from piavae_jax.data.prepare.sources import make_protocol, min_rating, needs_timestamps, read_interactions, window
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -36,10 +36,11 @@ def _read_split(options: argparse.Namespace) -> prepared.PreparedDataset:
 
 
 def _split(options: argparse.Namespace) -> prepared.PreparedDataset:
+    times = window(options)
     with _step("generate" if options.source == "generate" else "read"):
         interactions = read_interactions(options)
     with _step("clean"):
-        events = clean(interactions, min_rating=min_rating(options), timestamps=needs_timestamps(options))
+        events = clean(interactions, min_rating=min_rating(options), window=times, timestamps=needs_timestamps(options))
     del interactions  # 400 MB for 20 million rows
     protocol = make_protocol(options, events)
     if getattr(protocol, "heldout_users", 0) is None:

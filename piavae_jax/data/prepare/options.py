@@ -48,6 +48,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         _add_source_options(source, name)
         _add_output_options(source)
         if name != "liang-csv":
+            _add_window_options(source)
             _add_split_options(source, seed="--split-seed" if name == "generate" else "--seed")
     return parser.parse_args(arguments)
 
@@ -85,6 +86,12 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--name", help="of the data set (default: the last part of --out)")
     group.add_argument("--overwrite", action="store_true", help="replace what is there")
     group.add_argument("--export-liang-csv", type=Path, metavar="DIR", help="write the CSV files of Liang et al. too")
+
+
+def _add_window_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("window", "dates or times (2026-11-25, 2026-11-25T06:00, UTC) or Unix seconds")
+    group.add_argument("--since", metavar="TIME", help="leave out what is before it (default: nothing)")
+    group.add_argument("--until", metavar="TIME", help="leave out what is not before it (default: nothing)")
 
 
 def _add_split_options(parser: argparse.ArgumentParser, *, seed: str) -> None:

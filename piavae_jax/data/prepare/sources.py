@@ -13,6 +13,7 @@ from piavae_jax.data.known import SPLITS, raw_by_rows
 from piavae_jax.data.protocol import StrongGeneralization
 from piavae_jax.data.shapes import Shape, find_shape
 from piavae_jax.data.splits import LeaveLastOut, RandomSplit
+from piavae_jax.data.window import Window, make_window
 from piavae_jax.errors import UserError
 
 Protocol: TypeAlias = StrongGeneralization | LeaveLastOut | RandomSplit
@@ -51,6 +52,15 @@ def min_rating(options: argparse.Namespace) -> float | None:
     return _MIN_RATING.get(options.source) if given is None else given
 
 
+def window(options: argparse.Namespace) -> Window:
+    """The window of time that the options give.
+
+    Raises:
+      UserError: if they give none that can hold anything.
+    """
+    return make_window(options.since, options.until)
+
+
 def needs_timestamps(options: argparse.Namespace) -> bool:
     """Whether the protocol splits by time."""
     return _PROTOCOLS[options.protocol] is LeaveLastOut
@@ -76,7 +86,8 @@ def make_protocol(options: argparse.Namespace, events: Events) -> Protocol:
 def _defaults(options: argparse.Namespace, events: Events) -> dict[str, int | None]:
     minimums = _MSD_MINIMUMS if options.source == "msd" else {}
     known = _full_shape(options) if options.source == "generate" else raw_by_rows(events.raw)
-    published = (split.protocol.heldout_users for split in SPLITS if split.raw == known)
+    whole = window(options).everything  # a window of a known data set is none
+    published = (split.protocol.heldout_users for split in SPLITS if whole and split.raw == known)
     return {"heldout_users": next(published, None), **minimums}
 
 
@@ -102,7 +113,8 @@ def _table(path: Path, options: argparse.Namespace) -> Interactions:
 def _generated(options: argparse.Namespace) -> Interactions:
     from piavae_jax.data.generator import generate  # SciPy too
 
-    return generate(_shape(options), seed=options.seed, timestamps=needs_timestamps(options)).interactions
+    timestamps = needs_timestamps(options) or not window(options).everything
+    return generate(_shape(options), seed=options.seed, timestamps=timestamps).interactions
 
 
 def _full_shape(options: argparse.Namespace) -> str | None:

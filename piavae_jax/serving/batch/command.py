@@ -1,6 +1,5 @@
 """Recommend to everyone in a log: what `bin/recommend.py` does."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from piavae_jax.data.readers import read_table
 from piavae_jax.data.readers.table import table_files
 from piavae_jax.errors import UserError
-from piavae_jax.serving.batch.job import MAX_PARTS, SUCCESS, Job, Shard, input_digest, open_job, params_digest
+from piavae_jax.serving.batch.job import MAX_PARTS, Job, Shard, finish_job, input_digest, open_job, params_digest
 from piavae_jax.serving.batch.output import Counts, read_counts
 from piavae_jax.serving.batch.progress import JobProgress
 from piavae_jax.serving.batch.runner import Request, run_shard
@@ -99,9 +98,7 @@ def _conclude(job: Job, console: Console) -> Counts | None:
         console.print(f"{left} of {job.parts} parts in {job.output} are for other shards to do", highlight=False)
         return None
     counts = read_counts([job.part_file(part) for part in range(job.parts)])
-    staged = job.output / f".{SUCCESS}"
-    staged.write_text(json.dumps(counts._asdict(), indent=2) + "\n")
-    staged.replace(job.output / SUCCESS)
+    finish_job(job, counts._asdict())
     for line in _describe(counts):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"written to  {job.output}/part-*.parquet", highlight=False, soft_wrap=True)
@@ -124,10 +121,10 @@ def _read_list(file: Path | None, recommender: Recommender) -> pl.Series | None:
     if file is None:
         return None
     try:
-        lines = file.read_text(encoding="utf-8").split()
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}): pass a text file with an item id a line") from error
-    ids, dtype = pl.Series("item", lines, dtype=pl.String), recommender.items.ids.dtype
+    ids, dtype = pl.Series("item", filter(None, lines), dtype=pl.String), recommender.items.ids.dtype
     try:
         return ids.cast(dtype).unique().sort()
     except pl.exceptions.PolarsError as error:

@@ -1,11 +1,12 @@
 """What a batch job is: its manifest, its parts, what is done of it, which process does what."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,14 +103,13 @@ def open_job(output: Path, settings: dict[str, Any], *, parts: int) -> Job:
 
 def _write_once(manifest: Path, values: dict[str, Any]) -> None:
     """Of several processes that start a job together, one writes the manifest, whole."""
-    staged = manifest.with_name(f".{manifest.name}.{os.getpid()}")
-    staged.write_text(json.dumps(values, indent=2) + "\n")
+    staged = manifest.with_name(f".{manifest.name}.{uuid.uuid4().hex}")
     try:
-        os.link(staged, manifest)
-    except FileExistsError:
-        pass
+        staged.write_text(json.dumps(values, indent=2) + "\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(staged, manifest)
     finally:
-        staged.unlink()
+        staged.unlink(missing_ok=True)
 
 
 def _check_same(manifest: Path, wanted: dict[str, Any]) -> None:
@@ -133,7 +133,16 @@ def _short(value: Any) -> str:
     return f"{text[:12]}..." if len(text) > 40 else text
 
 
-@contextmanager
+def finish_job(job: Job, totals: dict[str, int]) -> None:
+    """Mark a job whose parts are all there; more than one process may, at the same time."""
+    staged = job.output / f".{SUCCESS}.{uuid.uuid4().hex}"
+    staged.write_text(json.dumps(totals, indent=2) + "\n")
+    staged.replace(job.output / SUCCESS)
+    for abandoned in [*job.output.glob(f".{MANIFEST}.*"), *job.output.glob(f".{SUCCESS}.*")]:
+        abandoned.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def workspace(job: Job, shard: Shard) -> Iterator[Path]:
     """A hidden folder of one shard's own, kept for the next start where the block ends with an error.
 

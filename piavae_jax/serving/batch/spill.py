@@ -1,12 +1,11 @@
 """A log in any order, laid out on disk by parts of users, so that whole histories are read a part at a time.
 
-The log is read once, in chunks. Each chunk is ordered by part and written as one Arrow file, a record batch a part; an
-index says how many rows each has. So memory holds one chunk, then one part, however long the log is, and no part needs
-a file of its own. Files are read, not mapped: the pages of all chunks would add up.
+The log is read once, in chunks. Each chunk is ordered by part and appended to one file, an Arrow record batch a part;
+an index says where each begins. So memory holds one chunk, then one part, however long the log is, and no part needs a
+file of its own. The file is read, not mapped: the pages of all chunks would add up.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +18,7 @@ from piavae_jax.serving.histories import Histories, group
 from piavae_jax.serving.items import ItemIndex, as_ids
 
 CHUNK_ROWS = 1_000_000
-_INDEX = "index.npz"
+_ROWS, _INDEX = "rows.arrow", "index.npz"
 _SEED = 0
 
 
@@ -52,48 +51,58 @@ def write_spill(
     Raises:
       UserError: an id is null or of a type other than the model's, or the disk refuses.
     """
-    read, rows = 0, [np.empty((0, parts), np.int64)]
+    read, schema = 0, None
+    sizes, rows = [np.empty((0, parts), np.int32)], [np.empty((0, parts), np.int32)]
     with new_folder(folder, overwrite=True, marker=_INDEX) as staging:
-        for chunk in events.collect_batches(chunk_size=chunk_rows, maintain_order=False):
-            file = _chunk_file(staging, len(rows) - 1)
-            rows.append(_write_chunk(chunk, file, items=items, parts=parts, own=own)[None, :])
-            read += chunk.height
-            listener(read)
-        np.savez(staging / _INDEX, rows=np.concatenate(rows), own=own)
+        with pa.OSFile(str(staging / _ROWS), "wb") as file:
+            for chunk in events.collect_batches(chunk_size=chunk_rows, maintain_order=False):
+                table, part_rows = _by_part(chunk, items=items, parts=parts, own=own)
+                sizes.append(_append(file, table, part_rows)[None, :])
+                rows.append(part_rows[None, :])
+                schema, read = table.schema, read + chunk.height
+                listener(read)
+        assert schema is not None, "a log has rows"
+        np.savez(
+            staging / _INDEX,
+            sizes=np.concatenate(sizes),
+            rows=np.concatenate(rows),
+            own=own,
+            schema=np.frombuffer(schema.serialize(), np.uint8),
+        )
 
 
-def _write_chunk(chunk: pl.DataFrame, file: Path, *, items: ItemIndex, parts: int, own: np.ndarray) -> np.ndarray:
-    """int64[parts], rows of each part."""
+def _by_part(chunk: pl.DataFrame, *, items: ItemIndex, parts: int, own: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+    """The rows of one's own parts, part by part, and int32[parts], how many each has."""
     users = as_ids(chunk["user"], "user")
     part, indices = part_of(users, parts), items.encode(chunk["item"])
     order = np.argsort(part, kind="stable")  # a radix sort
     if not own.all():
         order = order[own[part[order]]]
-    starts = np.searchsorted(part[order], np.arange(parts + 1))
     table = pl.DataFrame({"user": users.gather(order), "item": indices[order]})
     arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-    with pa.ipc.new_file(file, arrow.schema) as writer:
-        for first, last in pairwise(starts):
-            rows = arrow.slice(first, last - first)
-            writer.write_batch(rows.to_batches()[0] if len(rows) else _no_rows(arrow.schema))
-    return np.diff(starts)
+    return arrow, np.bincount(part[order], minlength=parts).astype(np.int32)
 
 
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([], schema=schema)
-
-
-def _chunk_file(folder: Path, number: int) -> Path:
-    return folder / f"chunk-{number:05}.arrow"
+def _append(file: pa.NativeFile, table: pa.Table, part_rows: np.ndarray) -> np.ndarray:
+    """int32[parts], bytes that the rows of each part take."""
+    sizes = np.zeros(len(part_rows), np.int32)
+    first = np.cumsum(part_rows) - part_rows
+    for part in np.flatnonzero(part_rows):
+        (batch,) = table.slice(first[part], part_rows[part]).to_batches()
+        sizes[part] = file.write(batch.serialize())
+    return sizes
 
 
 class Spill:
     """A log laid out by `write_spill`."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._file = folder / _ROWS
         with np.load(folder / _INDEX) as index:
-            self._rows, self._own = index["rows"], index["own"]
+            self._sizes, self._rows, self._own = index["sizes"], index["rows"], index["own"]
+            self._schema = pa.ipc.read_schema(pa.py_buffer(index["schema"].tobytes()))
+        ends = np.cumsum(self._sizes, dtype=np.int64).reshape(self._sizes.shape)
+        self._offsets = ends - self._sizes
 
     @classmethod
     def find(cls, folder: Path, own: np.ndarray) -> Self | None:
@@ -109,15 +118,14 @@ class Spill:
 
     def read(self, part: int) -> Histories:
         """The whole histories of a part's users, by ascending id, whatever the order of the log."""
-        chunks = np.flatnonzero(self._rows[:, part]) if self._rows[:, part].any() else [0]
-        rows = pl.concat([_read_batch(_chunk_file(self._folder, int(chunk)), part) for chunk in chunks])
+        pieces = [self._schema.empty_table()]
+        with pa.OSFile(str(self._file)) as file:
+            for chunk in np.flatnonzero(self._rows[:, part]):
+                file.seek(int(self._offsets[chunk, part]))
+                buffer = file.read_buffer(int(self._sizes[chunk, part]))
+                pieces.append(pa.Table.from_batches([pa.ipc.read_record_batch(buffer, self._schema)]))
+        rows = pl.from_arrow(pa.concat_tables(pieces))
+        assert isinstance(rows, pl.DataFrame)
         distinct = rows.select(pl.col("user").unique().sort())
         codes = rows.join(distinct.with_row_index("code"), on="user", how="left", maintain_order="left")["code"]
         return group(distinct["user"], codes.to_numpy().astype(np.int64), rows["item"].to_numpy())
-
-
-def _read_batch(file: Path, number: int) -> pl.DataFrame:
-    with pa.OSFile(str(file)) as source:
-        frame = pl.from_arrow(pa.ipc.open_file(source).get_batch(number))
-        assert isinstance(frame, pl.DataFrame)
-        return frame

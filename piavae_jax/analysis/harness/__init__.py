@@ -1,0 +1,1 @@
+"""What runs an analysis: its material, its folder, its command."""

@@ -1,0 +1,1 @@
+"""Studies of the latent space and of results, one file each."""

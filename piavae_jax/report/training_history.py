@@ -1,0 +1,58 @@
+"""How a run was trained: its epochs, and those of the members of a fused one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from piavae_jax.benchmark.formats import metric_title
+from piavae_jax.report.charts import LineChart, line_chart
+from piavae_jax.training import run_folder
+from piavae_jax.training.curves import TERMS
+from piavae_jax.training.ensemble import MEMBERS
+from piavae_jax.training.fusion import fuses
+from piavae_jax.training.run_folder import RunFolder
+
+_WEIGHTS = (
+    ("beta", "β", "weight of the KL term", "kl"),
+    ("anchor_weight", "λ_A", "weight of the anchor loss", "anchor"),
+)
+
+
+class History(NamedTuple):
+    """Records of the epochs."""
+
+    records: Sequence[Mapping[str, Any]]
+    """Of the run or, where it is fused, of its first member; empty where the folder has none."""
+    seconds: float
+    """Training and validation of all epochs, of all members."""
+
+
+def read_history(run: RunFolder) -> History:
+    """Read the epochs of a run, or of the members of a fused one."""
+    runs = [run]
+    if fuses(run.config):
+        folders = sorted((run.path / MEMBERS).glob("[0-9]*"), key=lambda path: int(path.name))
+        runs = [run_folder.load(path) for path in folders if run_folder.exists(path)]
+    records = [run_folder.read_metrics(one) for one in runs]
+    seconds = sum(record["train_seconds"] + record["validation_seconds"] for epochs in records for record in epochs)
+    return History(records[0] if records else [], seconds)
+
+
+def draw_history(records: Sequence[Mapping[str, Any]]) -> list[LineChart]:
+    """Charts of validation, of each loss term and of weights that change."""
+    if not records:
+        return []
+    best = records[-1]["best_epoch"]
+    fields = {field for record in records for field in record}
+    validation = {
+        field: metric_title(field.removeprefix("validation/"))
+        for field in records[0]
+        if field.startswith("validation/")
+    }
+    panels = [(validation, "validation")]
+    panels += [({field: label}, f"{label}, unweighted") for field, label in TERMS.items() if field in fields]
+    panels += [
+        ({field: label}, f"{label}, {meaning}")
+        for field, label, meaning, term in _WEIGHTS
+        if term in fields and len({record[field] for record in records}) > 1  # provenance has those that are constant
+    ]
+    return [line_chart(records, series, title=title, best=best) for series, title in panels]

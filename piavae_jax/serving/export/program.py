@@ -1,0 +1,102 @@
+"""A trained model as one pure function of named arrays and dense rows: what every format is made of."""
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from piavae_jax.baselines import PrunedWeights
+from piavae_jax.config import ExperimentConfig
+from piavae_jax.evaluation import ScoreFn
+from piavae_jax.training.fusion import FusedParams, fuses, linear_score_of, make_fused_score
+from piavae_jax.training.recipes import build_recipe
+from piavae_jax.training.restore import restore
+from piavae_jax.training.run_folder import RunFolder
+
+_ENTRIES = ("encoder", "decoder")
+"""What scores; anchors, priors, critics and nodes of training users are for training."""
+_MEMBERS, _LINEAR, _WEIGHT = "members", "linear", "weight"
+
+
+class Program(NamedTuple):
+    """A model at its best epoch."""
+
+    run: RunFolder
+    score: Callable[[Mapping[str, jax.Array], jax.Array], jax.Array]
+    """`score(arrays, rows: float32[B, I]) -> float32[B, I]`, in float32 whatever the run trained with; a row is 1 where
+    the user has the item, else 0."""
+    arrays: dict[str, np.ndarray]
+    """Its parameters by name, such as `encoder/InputLayer_0/kernel`."""
+    reference: ScoreFn
+    """What evaluation scores with, on sparse rows, in float32 too."""
+    params: Any
+    """Its first argument."""
+
+
+def load_program(path: Path) -> Program:
+    """Restore a run, fused or not; no data set is needed.
+
+    Raises:
+      UserError: the folder is no run, is damaged, or has no checkpoint yet.
+    """
+    trained = restore(path)
+    run, config = trained.run, _in_float32(trained.run.config)
+    member_score = build_recipe(config, run.catalogue).score
+    params = jax.device_get(trained.params)
+    if not fuses(config):
+        arrays = flatten_dict(_scoring(params), sep="/")
+        return Program(run, _unflattened(member_score), arrays, member_score, params)
+    linear_score = linear_score_of(config.fusion)
+    dense = make_fused_score(member_score, None if linear_score is None else _dense_linear_score)
+    reference = make_fused_score(member_score, linear_score)
+    return Program(run, _unflattened_fused(dense), _fused_arrays(params), reference, params)
+
+
+def _in_float32(config: ExperimentConfig) -> ExperimentConfig:
+    exact = copy.deepcopy(config)
+    exact.model.precision = "float32"
+    return exact
+
+
+def _scoring(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {entry: params[entry] for entry in _ENTRIES}
+
+
+def _fused_arrays(params: FusedParams) -> dict[str, np.ndarray]:
+    members = {str(number): _scoring(member) for number, member in enumerate(params.members)}
+    tree: dict[str, Any] = {_MEMBERS: members}
+    if params.linear is not None:
+        linear = params.linear._asdict() if isinstance(params.linear, PrunedWeights) else params.linear
+        tree |= {_LINEAR: linear, _WEIGHT: np.asarray(params.weight)}
+    return flatten_dict(tree, sep="/")
+
+
+def _unflattened(score: ScoreFn) -> Callable[[Mapping[str, jax.Array], jax.Array], jax.Array]:
+    return lambda arrays, rows: score(unflatten_dict(dict(arrays), sep="/"), rows)  # type: ignore[arg-type]
+
+
+def _unflattened_fused(score: ScoreFn) -> Callable[[Mapping[str, jax.Array], jax.Array], jax.Array]:
+    def fused(arrays: Mapping[str, jax.Array], rows: jax.Array) -> jax.Array:
+        tree = unflatten_dict(dict(arrays), sep="/")
+        members = tuple(tree[_MEMBERS][str(number)] for number in range(len(tree[_MEMBERS])))
+        return score(FusedParams(members, tree.get(_LINEAR), tree.get(_WEIGHT)), rows)  # type: ignore[arg-type]
+
+    return fused
+
+
+def _dense_linear_score(linear: Mapping[str, jax.Array], rows: jax.Array) -> jax.Array:
+    """`x B`, as `full_rank_scores` and `pruned_scores` have it of sparse rows."""
+    weights = linear["weights"]
+    if "items" not in linear:
+        return jnp.matmul(rows, weights, precision=jax.lax.Precision.HIGHEST)
+
+    def add(total: jax.Array, kept: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        items, weight = kept  # of each item, one of those that it speaks about
+        return total.at[:, items].add(rows * weight[None, :]), None
+
+    return jax.lax.scan(add, jnp.zeros_like(rows), (linear["items"].T, weights.T))[0]
