@@ -107,6 +107,20 @@ class Scorer:
         for batch in self.batches(rows):
             yield batch.users, self.finish(self.start(batch, k, restriction), batch, k, restriction)
 
+    def scores(self, rows: CSR) -> np.ndarray:
+        """float32[U, I], the scores of a few users' rows, on the host.
+
+        Raises:
+          UserError: a score is NaN or infinite.
+        """
+        parts = [np.empty((0, self._num_items), np.float32)]
+        for batch in self.batches(rows):
+            values = _scores(self._params, batch.packed, score_fn=self.score)
+            parts.append(np.asarray(values)[: batch.users.stop - batch.users.start])
+        scores = np.concatenate(parts) if len(parts) > 2 else parts[-1]
+        _require_finite(bool(np.isfinite(scores.sum(dtype=np.float64))))
+        return scores
+
     def log_probabilities(self, rows: CSR, item: int) -> np.ndarray:
         """float32[U], the log-softmax of one item's score among all items' scores."""
         parts = [np.empty(0, np.float32)]

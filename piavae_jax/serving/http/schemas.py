@@ -1,0 +1,110 @@
+"""Bodies of requests and answers, as `/openapi.json` describes them."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+ItemId: TypeAlias = StrictInt | Annotated[StrictStr, Field(max_length=500)]
+"""An external item id: an integer or a string, as in the data that the model was trained on."""
+
+
+class RecommendRequest(BaseModel):
+    """Whom to recommend how many of which items."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    histories: list[list[ItemId]] = Field(min_length=1, description="for each user, the items that they have had")
+    k: int = Field(default=10, ge=1, strict=True, description="items to recommend to each")
+    exclude_seen: bool = Field(default=True, strict=True, description="leave out what is in a user's own history")
+    allow: list[ItemId] | None = Field(default=None, description="the only items to recommend; null allows all")
+    deny: list[ItemId] | None = Field(default=None, description="items not to recommend")
+
+
+class ExplainRequest(BaseModel):
+    """A history, and the item whose recommendation is in question."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    history: list[ItemId] = Field(min_length=1)
+    item: ItemId
+
+
+class Item(BaseModel):
+    """An item of the catalogue."""
+
+    item_id: int | str
+    title: str | None
+
+
+class ScoredItem(Item):
+    """An item of a list, best first."""
+
+    score: float
+
+
+class FoundItem(Item):
+    """An item that a search found."""
+
+    train_users: int = Field(description="users of the training data who have it")
+
+
+class Influence(Item):
+    """An item of a history, and what it does for another item."""
+
+    effect: float = Field(description="log-probability of the explained item with this item minus that without it")
+    anchor_distance: float | None = Field(description="between the anchors of the two items; null without PIA")
+
+
+class Recommendations(BaseModel):
+    """One user's list."""
+
+    source: Literal["model", "popular"] = Field(description="popular: no item of the history is known to the model")
+    unknown: int = Field(description="items of the history that the model does not know")
+    items: list[ScoredItem]
+
+
+class RecommendResponse(BaseModel):
+    """A list for each history, in their order."""
+
+    run: str
+    recommendations: list[Recommendations]
+
+
+class SimilarResponse(BaseModel):
+    """The items most like one."""
+
+    run: str
+    item: Item
+    items: list[ScoredItem]
+
+
+class ExplainResponse(BaseModel):
+    """The known items of a history, the strongest reason first."""
+
+    run: str
+    item: Item
+    history: list[Influence]
+
+
+class ItemsResponse(BaseModel):
+    """What a search found, titles that begin with the words first, then by number of users."""
+
+    items: list[FoundItem]
+
+
+class HealthResponse(BaseModel):
+    """What is served."""
+
+    status: Literal["ok"]
+    run: str
+    model: str
+    items: int
+    loaded: str = Field(description="when the run was loaded, ISO 8601")
+    last_reload_error: str | None = Field(description="why the last reload kept the run that there was")
+    limits: dict[str, float]
+
+
+class Error(BaseModel):
+    """Why a request was refused."""
+
+    error: str
