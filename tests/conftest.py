@@ -1,5 +1,6 @@
 """Strict JAX for the whole suite: four simulated devices, no silent promotion of dtypes or ranks."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -25,6 +26,13 @@ jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unscanned_garbage():
+    """What earlier modules left, compiled programs above all, is not looked through again at every collection."""
+    gc.freeze()
+
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 

@@ -11,7 +11,7 @@ def promotion_as_optax_needs_it():
 
 @pytest.mark.usefixtures("promotion_as_optax_needs_it")
 def test_models_are_measured_beside_multvae(run, capsys):
-    arguments = ["--shape", "tiny", "--models", "warp", "--steps", "2", "--rounds", "1", "--batch-size", "64"]
+    arguments = ["--shape", "tiny", "--models", "warp", "--steps", "1", "--rounds", "1", "--batch-size", "64"]
     result = run(model_cost.main, *arguments, "--profile", "warp")
     assert list(result) == ["multvae", "warp"]
     assert result["multvae"]["ratio"] == result["multvae"]["ratio_per_parameter"] == 1.0

@@ -21,7 +21,7 @@ from piavae_jax.training.restore import restore
 from piavae_jax.training.state import init_state
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("PIAVAE_KILLS", "3"))
+KILLS = int(os.environ.get("PIAVAE_KILLS", "2"))
 SEED = int(os.environ.get("PIAVAE_KILL_SEED", "0"))
 MEASURED = ("train_seconds", "validation_seconds", "users_per_second")
 CONFIG = """

@@ -49,6 +49,9 @@ def sgd_config(data):
     return config
 
 
+many_cores = pytest.mark.skipif((os.cpu_count() or 1) < 4, reason="four processes want four cores")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Data and a config file."""
@@ -135,7 +138,7 @@ def test_one_process_goes_on_where_two_stopped(folder, killed, expected):
     assert_same_run(folder / "on-1", expected)
 
 
-@pytest.mark.parametrize(("processes", "interactions"), [(2, "stream"), (4, "device")])
+@pytest.mark.parametrize(("processes", "interactions"), [(2, "stream"), pytest.param(4, "device", marks=many_cores)])
 def test_processes_go_on_and_end_as_one_process_does(folder, killed, expected, processes, interactions):
     workdir = f"on-{processes}"
     options = [f"--config.training.interactions={interactions}", "--config.training.checkpoint_seconds=30"]
