@@ -19,7 +19,23 @@ from piavae_jax.training.state import TrainState, init_state
 FOLDER = "checkpoints"
 
 
-class Checkpoints:
+class ManagedFolder:
+    """An Orbax manager that waits for its last file and closes where its block ends."""
+
+    def __init__(self, manager: ocp.CheckpointManager) -> None:
+        self._manager = manager
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+class Checkpoints(ManagedFolder):
     """A run's one checkpoint: the state after its newest saved epoch and the parameters of its best epoch.
 
     Both live in one Orbax step, which appears whole or not at all and replaces the one before. So a run killed at any
@@ -30,22 +46,14 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path, *, read_only: bool = False) -> None:
-        self._manager = ocp.CheckpointManager(
+        manager = ocp.CheckpointManager(
             (workdir / FOLDER).absolute(),
             item_handlers={"state": ocp.StandardCheckpointHandler(), "best": ocp.StandardCheckpointHandler()},
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=1, create=not read_only, read_only=read_only, cleanup_tmp_directories=not read_only
             ),
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+        super().__init__(manager)
 
     @property
     def epoch(self) -> int | None:
@@ -77,13 +85,13 @@ class Checkpoints:
         folder, epoch = self._manager.directory, self.epoch
         if epoch is None:
             raise UserError(f"{folder} holds no checkpoint; train for at least one epoch first")
-        with _damage_reported(folder):
+        with damage_reported(folder):
             saved, here = _sizes(self._manager.item_metadata(epoch)["best"].tree), _sizes(like["best"])
         if not _equal_but_for_padding(saved, here):
             raise UserError(f"{folder} holds other parameters than its config and vocabulary name; restore a copy")
         restore = partial(ocp.args.StandardRestore, strict=saved == here)  # else Orbax cuts and pads
         arguments = {name: restore(abstract(tree)) for name, tree in like.items()}
-        with _damage_reported(folder):
+        with damage_reported(folder):
             return self._manager.restore(epoch, args=ocp.args.Composite(**arguments))
 
 
@@ -93,16 +101,23 @@ def best_params(workdir: Path, recipe: Recipe, config: ExperimentConfig) -> dict
     Raises:
       UserError: there are none, or they are not those of the recipe.
     """
-    # The checkpoint names the devices that it was saved from; ours may be fewer, or others.
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        return checkpoints.restore_best(params_here(recipe, config))
+
+
+def params_here(recipe: Recipe, config: ExperimentConfig) -> dict:
+    """Shapes and types of a model's parameters, placed on one device here.
+
+    A checkpoint names the devices that it was saved from; ours may be fewer, or others.
+    """
     here = SingleDeviceSharding(jax.local_devices()[0])
     shapes = jax.eval_shape(lambda: init_state(recipe, config)).params
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), shapes)
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        return checkpoints.restore_best(like)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), shapes)
 
 
 @contextmanager
-def _damage_reported(folder: Any) -> Iterator[None]:
+def damage_reported(folder: Any) -> Iterator[None]:
+    """Turn what Orbax raises about a checkpoint that it cannot read into a UserError."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:

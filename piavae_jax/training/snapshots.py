@@ -1,22 +1,18 @@
 """Parameters along a run, kept for analysis: what changes while a model learns."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-import jax
 import orbax.checkpoint as ocp
-from jax.sharding import SingleDeviceSharding
 
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.errors import UserError
+from piavae_jax.training.checkpoint import ManagedFolder, damage_reported, params_here
 from piavae_jax.training.recipe import Recipe
-from piavae_jax.training.state import init_state
 
 FOLDER = "snapshots"
 
 
-class Snapshots:
+class Snapshots(ManagedFolder):
     """The parameters after some epochs of a run, one Orbax step each, which appears whole or not at all."""
 
     def __init__(self, workdir: Path, *, read_only: bool = False) -> None:
@@ -26,16 +22,7 @@ class Snapshots:
                 f"{workdir} holds no {FOLDER}: train it with --config.training.snapshot_epochs=10, or another number"
             )
         options = ocp.CheckpointManagerOptions(create=not read_only, read_only=read_only)
-        self._manager = ocp.CheckpointManager(folder, options=options)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+        super().__init__(ocp.CheckpointManager(folder, options=options))
 
     @property
     def epochs(self) -> list[int]:
@@ -53,13 +40,6 @@ class Snapshots:
         Raises:
           UserError: they are damaged, or not those of the recipe.
         """
-        here = SingleDeviceSharding(jax.local_devices()[0])
-        shapes = jax.eval_shape(lambda: init_state(recipe, config)).params
-        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), shapes)
-        try:
+        like = params_here(recipe, config)
+        with damage_reported(self._manager.directory / str(epoch)):
             return self._manager.restore(epoch, args=ocp.args.StandardRestore(like))
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
-            raise UserError(
-                f"{self._manager.directory / str(epoch)} cannot be read ({reason}); restore a copy or train again"
-            ) from error

@@ -1,25 +1,20 @@
-import sys
 from contextlib import closing
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))  # tiny_runs
-
+from batch_jobs import random_log
+from random_runs import write_run
 from tiny_runs import NUM_ITEMS, recipe_of, tiny_config, tiny_dataset
 
 from piavae_jax.config import FusionConfig
 from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.serving import Recommender
 from piavae_jax.training import run_folder
-from piavae_jax.training.checkpoint import Checkpoints
 from piavae_jax.training.ensemble import FUSION
 from piavae_jax.training.fusion import FusedParams
-from piavae_jax.training.state import init_state
 
 
 @pytest.fixture(scope="session")
@@ -29,13 +24,11 @@ def dataset(tmp_path_factory):
     return load_prepared(path)
 
 
-def write_run(path, config, dataset):
-    """A run folder with a checkpoint of random weights, far enough from zero to rank items: no training."""
-    config.data.path = str(dataset.path)
-    run_folder.create(path, config, dataset)
-    with jax.numpy_dtype_promotion("standard"), Checkpoints(path) as checkpoints:
-        state = init_state(recipe_of(config), config)
-        checkpoints.save(state, jax.tree.map(lambda leaf: 3 * leaf, state.params))
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """A file of interactions."""
+    path = tmp_path_factory.mktemp("log") / "log.parquet"
+    random_log().write_parquet(path)
     return path
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from batch_jobs import PART_ROWS, K, parts_of, random_log, read_all, run_job
-from conftest import write_run
+from random_runs import write_run
 from tiny_runs import NUM_ITEMS, tiny_config
 
 from piavae_jax import UserError
@@ -17,13 +17,6 @@ from piavae_jax.serving.batch import output, spill
 from piavae_jax.serving.batch.job import Job, Shard, parse_shard, workspace
 from piavae_jax.training.restore import restore
 from piavae_jax.training.results import make_run_evaluator
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory):
-    path = tmp_path_factory.mktemp("log") / "log.parquet"
-    random_log().write_parquet(path)
-    return path
 
 
 @pytest.fixture(scope="module")

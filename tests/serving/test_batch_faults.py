@@ -22,13 +22,6 @@ SEED = int(os.environ.get("PIAVAE_KILL_SEED", "0"))
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory):
-    path = tmp_path_factory.mktemp("log") / "log.parquet"
-    random_log().write_parquet(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def expected(pia_run, log, tmp_path_factory):
     """The files of a job that was left alone."""
     output = tmp_path_factory.mktemp("recs") / "alone"

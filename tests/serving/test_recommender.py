@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse
-from conftest import write_run
 from dense_oracle import fused_scores, log_softmax, multvae_mean, multvae_scores, ranked
+from random_runs import write_run
 from tiny_runs import NUM_ITEMS, tiny_config
 
 from piavae_jax import UserError
