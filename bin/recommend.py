@@ -2,6 +2,7 @@
 
     python bin/recommend.py --run runs/ml1m --input logs/ --output recs/2026-11-25 --k 100
     python bin/recommend.py --run runs/ml1m --input logs/ --output recs/2026-11-25 --shard 0/4  # one of 4
+    python bin/recommend.py --run runs/ml1m --input logs/ --output recs/2026-11-25 --engine ray
 
 The log is a Parquet file, a folder of them, or a CSV or TSV file, with a row for each interaction in any order. OUTPUT
 gets part-*.parquet with user_id, item_id, score, rank and source (model, or popular for users without a known item),
@@ -29,6 +30,10 @@ def _parse() -> argparse.Namespace:
         "--part-rows", type=int, default=500_000, help="rows of the log in a part; memory follows (default: 500000)"
     )
     parser.add_argument("--shard", default="0/1", metavar="i/n", help="this process's share of a common job")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="ray shares the job on a cluster (default: local)"
+    )
+    parser.add_argument("--ray-address", help="a cluster to join, such as auto; without it a local one is started")
     return parser.parse_args()
 
 
@@ -47,6 +52,8 @@ def main() -> None:
         deny=arguments.deny,
         shard=parse_shard(arguments.shard),
         part_rows=arguments.part_rows,
+        engine=arguments.engine,
+        ray_address=arguments.ray_address,
     )
     recommend_all(arguments.run, arguments.input, arguments.output, k=arguments.k, options=options, console=cli.console)
 

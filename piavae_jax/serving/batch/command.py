@@ -1,7 +1,8 @@
 """Recommend to everyone in a log: what `bin/recommend.py` does."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,11 @@ from rich.console import Console
 from piavae_jax.data.readers import read_table
 from piavae_jax.data.readers.table import table_files
 from piavae_jax.errors import UserError
-from piavae_jax.serving.batch.job import MAX_PARTS, Job, Shard, finish_job, input_digest, open_job, params_digest
+from piavae_jax.serving.batch.job import MAX_PARTS, Job, Log, Shard, finish_job, input_digest, open_job, params_digest
 from piavae_jax.serving.batch.output import Counts, read_counts
+from piavae_jax.serving.batch.pipeline import Request
 from piavae_jax.serving.batch.progress import JobProgress
-from piavae_jax.serving.batch.runner import Request, run_shard
+from piavae_jax.serving.batch.runner import run_shard
 from piavae_jax.serving.recommender import Recommender
 
 
@@ -31,6 +33,10 @@ class Options(NamedTuple):
     shard: Shard = Shard()
     part_rows: int = 500_000
     """Rows of the log in a part: what memory holds a few of at a time."""
+    engine: str = "local"
+    """`local`, this process; or `ray`, a cluster."""
+    ray_address: str | None = None
+    """Of a Ray cluster to join; None starts one on this machine."""
 
 
 def recommend_all(
@@ -56,29 +62,53 @@ def recommend_all(
       UserError: the run, the log, an id or a list is malformed, or the folder holds another job.
     """
     started, options = time.monotonic(), options or Options()
-    recommender = Recommender.from_run(run)
-    k = recommender.check_k(k)
-    lists = {"allow": _read_list(options.allow, recommender), "deny": _read_list(options.deny, recommender)}
-    request = Request(k, recommender.restriction(exclude_seen=options.exclude_seen, **lists))
-    events = read_table(source, user_column=options.user_column, item_column=options.item_column).events
-    if recommender.items.ids.dtype == pl.String:  # a text file whose ids are all numbers
-        events = events.with_columns(pl.col("item").cast(pl.String))
-    rows = int(events.select(pl.len()).collect(engine="streaming").item())
-    settings = {
-        "model": params_digest(recommender.params),
-        "vocabulary": recommender.run.vocabulary_digest,
-        "input": input_digest(table_files(source)),
-        "columns": [options.user_column, options.item_column],
-        "k": k,
-        "exclude_seen": options.exclude_seen,
-        **{name: None if ids is None else ids.to_list() for name, ids in lists.items()},
-    }
-    job = open_job(output, settings, parts=_count_parts(rows, options.part_rows))
-    with JobProgress(console, rows=rows) as progress:
-        run_shard(recommender, events, job, options.shard, request, progress)
+    with _engine(options) as do_parts:
+        recommender = Recommender.from_run(run)
+        k = recommender.check_k(k)
+        lists = {"allow": _read_list(options.allow, recommender), "deny": _read_list(options.deny, recommender)}
+        request = Request(k, recommender.restriction(exclude_seen=options.exclude_seen, **lists))
+        log = _read_log(source, recommender, options)
+        settings = {
+            "model": params_digest(recommender.params),
+            "vocabulary": recommender.run.vocabulary_digest,
+            "input": input_digest(table_files(source)),
+            "columns": [options.user_column, options.item_column],
+            "k": k,
+            "exclude_seen": options.exclude_seen,
+            **{name: None if ids is None else ids.to_list() for name, ids in lists.items()},
+        }
+        job = open_job(output, settings, parts=_count_parts(log.rows, options.part_rows))
+        with JobProgress(console, rows=log.rows) as progress:
+            do_parts(recommender, log, job, options.shard, request, progress)
     seconds = time.monotonic() - started
     console.print(f"{progress.users:,} users in {seconds:.0f} s, start and reading included", highlight=False)
     return _conclude(job, console)
+
+
+def _read_log(source: Path, recommender: Recommender, options: Options) -> Log:
+    # A worker of a cluster may be in another folder.
+    events = read_table(
+        source.absolute() if options.engine == "ray" else source,
+        user_column=options.user_column,
+        item_column=options.item_column,
+    ).events
+    if recommender.items.ids.dtype == pl.String:  # a text file whose ids are all numbers
+        events = events.with_columns(pl.col("item").cast(pl.String))
+    return Log(events, int(events.select(pl.len()).collect(engine="streaming").item()))
+
+
+@contextmanager
+def _engine(options: Options) -> Iterator[Callable[..., None]]:
+    """What does a shard's parts, for the time of the block; a cluster forks, so it starts before JAX has threads."""
+    if options.engine == "local":
+        yield run_shard
+        return
+    try:
+        from piavae_jax.serving.batch.ray_engine import cluster, run_on_cluster
+    except ModuleNotFoundError as error:
+        raise UserError(f"--engine ray needs {error.name}: pip install 'piavae-jax[ray]'") from error
+    with cluster(options.ray_address):
+        yield run_on_cluster
 
 
 def _count_parts(rows: int, part_rows: int) -> int:

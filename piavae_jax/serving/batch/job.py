@@ -22,6 +22,14 @@ MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
 MAX_PARTS = 2**16
 
 
+class Log(NamedTuple):
+    """Everyone's interactions."""
+
+    events: pl.LazyFrame
+    """Columns `user` and `item`, a row for each interaction, in any order."""
+    rows: int
+
+
 class Shard(NamedTuple):
     """The share of one process: the parts whose number is `number` modulo `total`."""
 

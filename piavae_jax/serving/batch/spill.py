@@ -22,9 +22,30 @@ _ROWS, _INDEX = "rows.arrow", "index.npz"
 _SEED = 0
 
 
-def part_of(users: pl.Series, parts: int) -> np.ndarray:
-    """uint16[n], the part of each user: a hash of the id, which is stable for one version of polars."""
-    return (users.hash(_SEED) % parts).cast(pl.UInt16).to_numpy()
+def encode(chunk: pl.DataFrame, *, items: ItemIndex, parts: int) -> tuple[pl.Series, np.ndarray, np.ndarray]:
+    """What a part's histories are made of.
+
+    Args:
+      chunk: columns `user` and `item`, n rows.
+      items: the model's.
+      parts: number of parts.
+
+    Returns:
+      The users' ids; uint16[n], the part of each: a hash of the id, which is stable for one version of polars; and
+      int32[n], the item's index or `UNKNOWN`.
+
+    Raises:
+      UserError: an id is null or of a type other than the model's.
+    """
+    users = as_ids(chunk["user"], "user")
+    return users, (users.hash(_SEED) % parts).cast(pl.UInt16).to_numpy(), items.encode(chunk["item"])
+
+
+def to_histories(rows: pl.DataFrame) -> Histories:
+    """Whole histories, by ascending id, of a part's rows: `user`, and `item` as an index, in any order."""
+    distinct = rows.select(pl.col("user").unique().sort())
+    codes = rows.join(distinct.with_row_index("code"), on="user", how="left", maintain_order="left")["code"]
+    return group(distinct["user"], codes.to_numpy().astype(np.int64), rows["item"].to_numpy())
 
 
 def write_spill(
@@ -73,8 +94,7 @@ def write_spill(
 
 def _by_part(chunk: pl.DataFrame, *, items: ItemIndex, parts: int, own: np.ndarray) -> tuple[pa.Table, np.ndarray]:
     """The rows of one's own parts, part by part, and int32[parts], how many each has."""
-    users = as_ids(chunk["user"], "user")
-    part, indices = part_of(users, parts), items.encode(chunk["item"])
+    users, part, indices = encode(chunk, items=items, parts=parts)
     order = np.argsort(part, kind="stable")  # a radix sort
     if not own.all():
         order = order[own[part[order]]]
@@ -126,6 +146,4 @@ class Spill:
                 pieces.append(pa.Table.from_batches([pa.ipc.read_record_batch(buffer, self._schema)]))
         rows = pl.from_arrow(pa.concat_tables(pieces))
         assert isinstance(rows, pl.DataFrame)
-        distinct = rows.select(pl.col("user").unique().sort())
-        codes = rows.join(distinct.with_row_index("code"), on="user", how="left", maintain_order="left")["code"]
-        return group(distinct["user"], codes.to_numpy().astype(np.int64), rows["item"].to_numpy())
+        return to_histories(rows)
