@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,17 +41,26 @@ def cluster(address: str | None) -> Iterator[None]:
       UserError: there is no cluster at the address, or Ray does not start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # who starts a job has not been asked
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it takes how Ray Data starts its actors for an error
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
+        _knock(address)
         ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **local)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).split("\n", 1)[0]
-        raise UserError(f"--ray-address must be a cluster's, got {address} ({reason}): see ray status") from error
+        what = "--ray-address must be a cluster's" if address else "a local Ray cluster must start"
+        raise UserError(f"{what}, got {address or 'an error'} ({reason}): see ray status") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError where nobody listens: Ray would try for more than ten minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def run_on_cluster(
@@ -67,8 +77,7 @@ def run_on_cluster(
       listener: told of the progress; the rows of a part are an estimate.
 
     Raises:
-      UserError: an id is malformed, a machine has another model, or another process has the same shard.
-      OSError: a disk refuses.
+      UserError: an id is malformed, a disk refuses, a machine has another model, or another process has the same shard.
     """
     job = job._replace(output=job.output.absolute())  # workers may be in other folders
     with workspace(job, shard) as folder:
@@ -76,7 +85,7 @@ def run_on_cluster(
         if left.any():
             each = log.rows // job.parts
             listener.parts_started(parts=int(left.sum()), interactions=each * int(left.sum()))
-            with _users_errors():
+            with users_errors():
                 for users in _make_parts(recommender, log, job, left, request, folder):
                     listener.part_done(users=users, interactions=each)
             empty = [int(part) for part in np.flatnonzero(shard.owns(job.parts) & ~job.done())]
@@ -91,17 +100,17 @@ def _schema(log: Log) -> dict[str, Any]:
 
 
 @contextmanager
-def _users_errors() -> Iterator[None]:
+def users_errors() -> Iterator[None]:
     """Raise what a worker raised, in place of Ray's account of it."""
     try:
         yield
     except ray.exceptions.RayError as error:
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError | OSError):
+        while isinstance(cause, ray.exceptions.RayError):  # it passes for what it reports, so its type says nothing
             cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is None:
+        if not isinstance(cause, UserError | OSError):
             raise
-        raise cause from error
+        raise UserError(str(cause).split("\n", 1)[0]) from None  # Ray adds lines of advice
 
 
 def _make_parts(
@@ -110,7 +119,7 @@ def _make_parts(
     """Write the parts of `left: bool[parts]` that have rows; the number of users of each when it is written."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is raised
     chunks, resources = -(-log.rows // CHUNK_ROWS), ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     encoded = ray.data.range(chunks, override_num_blocks=chunks).map_batches(
