@@ -25,6 +25,7 @@ def recommend(run, log, output, *flags):
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, env=environment)
 
 
+@pytest.mark.skipif((os.cpu_count() or 1) < 4, reason="a cluster wants cores of its own")
 def test_a_cluster_goes_on_with_a_job_and_writes_the_same_files(pia_run, log, tmp_path):
     run_job(pia_run, log, tmp_path / "alone")
     expected = {path.name: path.read_bytes() for path in (tmp_path / "alone").iterdir()}
@@ -51,7 +52,7 @@ def test_an_address_without_a_cluster_is_one_sentence(pia_run, log, tmp_path):
 
 def test_what_a_worker_raises_is_what_the_user_sees():
     cause = UserError("the model's scores must be finite, got NaN\nFailed to apply UDF")
-    with pytest.raises(UserError, match="got NaN$"), ray_engine.users_errors():
+    with pytest.raises(UserError, match=r"got NaN$"), ray_engine.users_errors():
         raise ray.exceptions.RayTaskError("a part", "a traceback", cause).as_instanceof_cause()
     with pytest.raises(ray.exceptions.RayError), ray_engine.users_errors():
         raise ray.exceptions.RayTaskError("a part", "a traceback", KeyError("a fault of ours"))
