@@ -11,6 +11,7 @@ from piavae_jax.evaluation.result_files import from_frame, read_user_metrics, to
 from piavae_jax.evaluation.results import MetricSummary, UserMetrics, summarize
 from piavae_jax.evaluation.runs import Runs, average_runs
 from piavae_jax.evaluation.significance import Comparison, bootstrap_interval, compare, holm
+from piavae_jax.evaluation.splits import pool_splits
 from piavae_jax.evaluation.tables import comparisons_table, format_summary, groups_table, systems_table
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "holm",
     "ndcg_at_k",
     "parse_metrics",
+    "pool_splits",
     "read_user_metrics",
     "recall_at_k",
     "select_users",
