@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from piavae_jax.benchmark.json_files import read_json, write_json
+from piavae_jax.data.json_files import read_json, write_json
 from piavae_jax.data.manifest import library_version
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError

@@ -7,10 +7,10 @@ import jax
 from rich.console import Console
 
 from piavae_jax.baselines import Choice, choose
-from piavae_jax.benchmark.json_files import read_json
 from piavae_jax.benchmark.records import OUTCOME, is_done, run_path
 from piavae_jax.benchmark.system import Family, Outcome, System
 from piavae_jax.config import ExperimentConfig
+from piavae_jax.data.json_files import read_json
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.training.session import SELECTION_METRIC, make_evaluator
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from piavae_jax.benchmark.json_files import read_json, write_json
 from piavae_jax.benchmark.system import Outcome, System
+from piavae_jax.data.json_files import read_json, write_json
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import UserMetrics, read_user_metrics, write_user_metrics
 

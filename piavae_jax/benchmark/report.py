@@ -9,12 +9,12 @@ from rich.console import Console
 
 from piavae_jax.benchmark.comparisons import compare_all, oriented
 from piavae_jax.benchmark.folder import read_info
-from piavae_jax.benchmark.json_files import write_json, write_text
 from piavae_jax.benchmark.markdown import to_markdown
 from piavae_jax.benchmark.matrix import draw_matrix
 from piavae_jax.benchmark.records import read_records
 from piavae_jax.benchmark.summary import Row, summarize_systems
 from piavae_jax.benchmark.tables import failures_text, results_tables, uplifts_table
+from piavae_jax.data.json_files import write_json, write_text
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import Comparison
 from piavae_jax.training.session import SELECTION_METRIC

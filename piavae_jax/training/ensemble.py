@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from piavae_jax.config import ExperimentConfig, FusionConfig
+from piavae_jax.data.json_files import write_json
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import ScoreFn
@@ -145,10 +146,8 @@ def _take_over(member: ExperimentConfig, dataset: PreparedDataset, trained: Iter
 
 
 def _write_choices(workdir: Path, choices: Sequence[WeightChoice], linear_seconds: float) -> None:
-    staged = workdir / f".{CHOICES}"
     values = {"linear_seconds": linear_seconds, "validation": [choice._asdict() for choice in choices]}
-    staged.write_text(json.dumps(values, indent=2) + "\n")
-    staged.replace(workdir / CHOICES)
+    write_json(workdir / CHOICES, values)
 
 
 def _read_choices(workdir: Path) -> tuple[Sequence[WeightChoice], float]:

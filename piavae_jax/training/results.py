@@ -1,7 +1,5 @@
 """The results of a run on held-out users: measured, written beside the run, shown."""
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ import jax.numpy as jnp
 
 from piavae_jax.baselines import popularity_scores
 from piavae_jax.config import ExperimentConfig
+from piavae_jax.data.json_files import write_json
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import ITEM_AXIS, Evaluator, ScoreFn, UserMetrics, write_user_metrics
@@ -96,20 +95,14 @@ def write_results(run: RunFolder, users: UserMetrics, dataset: PreparedDataset, 
     summary: dict[str, Any] = {"run": run.config.name, "data": dataset.name, "split": split}
     for metric, value in users.summaries().items():
         summary[metric] = {
-            "mean": _finite(value.mean),
-            "standard_error": _finite(value.standard_error),
+            "mean": value.mean,
+            "standard_error": value.standard_error,
             "users": value.users,
             "users_without_targets": value.users_without_targets,
         }
     write_user_metrics(users, users_file(run.path, split))
-    staged = folder / f".{split}.json"
-    staged.write_text(json.dumps(summary, indent=2) + "\n")
-    staged.replace(folder / f"{split}.json")
+    write_json(folder / f"{split}.json", summary)
     return folder
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None  # JSON has no NaN
 
 
 def users_file(workdir: Path, split: str) -> Path:

@@ -17,6 +17,7 @@ import polars as pl
 from piavae_jax import config as configs
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.atomic import new_folder
+from piavae_jax.data.json_files import write_json
 from piavae_jax.data.manifest import library_version
 from piavae_jax.data.prepared import PreparedDataset, vocabulary_digest
 from piavae_jax.errors import UserError
@@ -215,9 +216,7 @@ def _differences(ours: Any, theirs: Any, prefix: str = "") -> Iterable[tuple[str
 
 def update_config(run: RunFolder, config: ExperimentConfig) -> RunFolder:
     """Write the config of a session that goes on with a run."""
-    staged = run.path / f".{_CONFIG}"
-    staged.write_text(json.dumps(configs.to_dict(config), indent=2) + "\n")
-    staged.replace(run.path / _CONFIG)
+    write_json(run.path / _CONFIG, configs.to_dict(config))
     return run._replace(config=config)
 
 

@@ -1,7 +1,6 @@
 """The results of a search: a table, files for people and programs, pictures, and the command that repeats the best."""
 
 import csv
-import json
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from piavae_jax.config import ExperimentConfig, apply_settings, to_dict
+from piavae_jax.data.json_files import write_json
 from piavae_jax.errors import UserError
 from piavae_jax.training.session import SELECTION_METRIC
 from piavae_jax.tuning.plots import draw_importances, draw_parallel_coordinates
@@ -72,7 +72,7 @@ def report_search(
     written = [TRIALS]
     with study.lock:
         if best is not None:
-            _write_best(apply_settings(config, best.settings), root / BEST)
+            write_json(root / BEST, to_dict(apply_settings(config, best.settings)))
             written.append(BEST)
         title = f"{config.name}: {len(records)} trials"
         pictures: dict[str, Callable[[Path], None]] = {
@@ -86,12 +86,6 @@ def report_search(
         console.print(f"next  python bin/evaluate.py --workdir {folder}", highlight=False, soft_wrap=True)
         settings = {**overrides, **best.settings, "name": f"{config.name}-best"}
         console.print(f"or    {train_command(file, settings)}", highlight=False, soft_wrap=True)
-
-
-def _write_best(config: ExperimentConfig, path: Path) -> None:
-    staged = path.with_name(f".{path.name}")
-    staged.write_text(json.dumps(to_dict(config), indent=2) + "\n")
-    staged.replace(path)
 
 
 def _draw(draw: Callable[[Path], None], path: Path, console: Console) -> bool:

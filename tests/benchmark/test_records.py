@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from fakes import fake_outcome, fake_system
 
-from piavae_jax.benchmark.json_files import read_json, write_json
 from piavae_jax.benchmark.records import is_done, read_records, run_path, write_failure, write_outcome
+from piavae_jax.data.json_files import read_json, write_json
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import read_user_metrics
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from piavae_jax.benchmark.folder import describe_session
-from piavae_jax.benchmark.json_files import read_json, write_json
+from piavae_jax.data.json_files import read_json, write_json
 from piavae_jax.errors import UserError
 
 INFO = "analysis.json"

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from piavae_jax import pictures
 from piavae_jax.analysis.harness.formats import to_markdown
 from piavae_jax.analysis.harness.study import Findings, Study
-from piavae_jax.benchmark.json_files import read_json, write_json, write_text
 from piavae_jax.data.atomic import check_replaceable, new_folder
+from piavae_jax.data.json_files import read_json, write_json, write_text
 from piavae_jax.errors import UserError
 
 INFO = "study.json"
