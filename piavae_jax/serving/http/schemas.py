@@ -105,7 +105,7 @@ class HealthResponse(BaseModel):
     items: int
     loaded: str = Field(description="when the run was loaded, ISO 8601")
     last_reload_error: str | None = Field(description="why the last reload kept the run that there was")
-    limits: dict[str, float]
+    limits: dict[str, int | float]
 
 
 class Error(BaseModel):

@@ -4,10 +4,11 @@ const make = (tag, text, parent) => parent.appendChild(Object.assign(document.cr
 const refOf = schema => schema?.$ref?.split("/").pop();
 const nameOf = schema => schema.anyOf ? schema.anyOf.map(nameOf).join(" or ")
   : schema.type === "array" ? `list of ${nameOf(schema.items)}` : refOf(schema) || (schema.enum || [schema.const || schema.type]).join(" or ");
-const boundsOf = ({minimum, maximum, minItems, maxItems, maxLength, anyOf}) => anyOf ? anyOf.map(boundsOf).find(Boolean) || "" : [
-  minimum !== undefined && `from ${minimum}`, maximum !== undefined && `to ${maximum.toLocaleString("en")}`, minItems && `at least ${minItems}`,
-  maxItems && `at most ${maxItems.toLocaleString("en")}`, maxLength && `at most ${maxLength} characters`,
+const between = (least, most, unit = "") => [
+  least !== undefined && `from ${least.toLocaleString("en")}`, most !== undefined && `${unit && least === undefined ? "up " : ""}to ${most.toLocaleString("en")}`, unit,
 ].filter(Boolean).join(" ");
+const boundsOf = ({minimum, maximum, minItems, maxItems, maxLength, anyOf}) => anyOf ? anyOf.map(boundsOf).find(Boolean) || ""
+  : minItems ?? maxItems ? between(minItems, maxItems, "of them") : maxLength ? between(undefined, maxLength, "characters") : between(minimum, maximum);
 const row = (table, name, schema, required) => {
   const line = make("tr", "", table), fallback = "default" in schema && `default ${JSON.stringify(schema.default)}`;
   make("th", name, line).scope = "row";
