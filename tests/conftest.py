@@ -21,6 +21,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+pytest_plugins = ["browser"]
+
 # Programs are compiled once for all tests, worker processes and runs.
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

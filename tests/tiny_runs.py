@@ -1,5 +1,7 @@
 """A data set and configs small enough to train in a second."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 
@@ -10,6 +12,8 @@ from piavae_jax.training.catalogue import Catalogue
 from piavae_jax.training.recipe import Recipe
 from piavae_jax.training.recipes import build_recipe
 
+EVIL = "<script>window.broken = 1</script> & \"quotes\" 'too' </title>"
+"""A title that no page should trust."""
 NUM_ITEMS, TRAIN_USERS, HELDOUT_USERS = 40, 50, 12
 
 
@@ -54,6 +58,13 @@ def tiny_dataset(seed: int = 0, name: str = "tiny") -> PreparedDataset:
         ),
         users=pl.DataFrame({"user_id": np.arange(1000, 1000 + users)}),
     )
+
+
+def evil_dataset() -> PreparedDataset:
+    """A data set whose most popular item has the title `EVIL`, and whose second has none."""
+    plain = tiny_dataset()
+    titles = [EVIL, None, *plain.items["title"][2:]]
+    return dataclasses.replace(plain, items=plain.items.with_columns(title=pl.Series(titles, dtype=pl.String)))
 
 
 def tiny_config(path: str = "unused") -> ExperimentConfig:

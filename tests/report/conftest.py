@@ -1,12 +1,10 @@
-import dataclasses
 import shutil
 from pathlib import Path
 
 import jax
-import polars as pl
 import pytest
-from report_runs import EVIL, train, write_page
-from tiny_runs import tiny_config, tiny_dataset
+from report_runs import train, write_page
+from tiny_runs import evil_dataset, tiny_config
 
 from piavae_jax.data.prepared import write_prepared
 from piavae_jax.training import run_folder
@@ -22,12 +20,7 @@ def promotion_as_optax_needs_it():
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
-    """A data set whose most popular item has a title that no page should trust, and whose second has none."""
-    plain = tiny_dataset()
-    titles = plain.items["title"].to_list()
-    titles[:2] = [EVIL, None]
-    items = plain.items.with_columns(title=pl.Series(titles, dtype=pl.String))
-    return write_prepared(dataclasses.replace(plain, items=items), tmp_path_factory.mktemp("data") / "tiny")
+    return write_prepared(evil_dataset(), tmp_path_factory.mktemp("data") / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,6 @@ from piavae_jax.training.ensemble import fit_fused
 from piavae_jax.training.fit import fit
 from piavae_jax.training.fusion import fuses
 
-EVIL = "<script>window.broken = 1</script> & \"quotes\" 'too' </title>"
-
 
 def train(config, dataset, workdir: Path):
     """Train a config, fused or not."""

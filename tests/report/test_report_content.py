@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from report_runs import EVIL, write_page
+from report_runs import write_page
+from tiny_runs import EVIL
 
 import piavae_jax.report
 from piavae_jax.data.prepared import load_prepared

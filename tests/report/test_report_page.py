@@ -1,62 +1,22 @@
 """The page in a browser: it loads nothing, raises nothing, fits a phone, and answers pointer and keys."""
 
 import json
-import shutil
 
 import pytest
-from report_runs import EVIL
+from browser import assert_fits, background, open_page, requested
+from tiny_runs import EVIL
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'piavae-jax[dev]'")
+pytest.importorskip("selenium", reason="selenium is not installed: pip install 'piavae-jax[dev]'")
 
-from selenium.webdriver import ActionChains, Keys  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-
-_FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-def _find(*names):
-    return next((path for path in map(shutil.which, names) if path), None)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium, driver = _find("chromium", "chromium-browser", "google-chrome"), _find("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("Chromium and chromedriver are not on the PATH: the page was not tried in a browser")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    session = webdriver.Chrome(options=options, service=Service(driver))
-    yield session
-    session.quit()
+from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.common.by import By
 
 
 @pytest.fixture(params=[(1280, "light"), (360, "light"), (360, "dark")], ids=lambda screen: f"{screen[0]}-{screen[1]}")
 def screen(request, browser, pia_page):
     """The page, freshly loaded on a screen of some width and theme."""
     width, theme = request.param
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    features = [
-        {"name": "prefers-color-scheme", "value": theme},
-        {"name": "prefers-reduced-motion", "value": "reduce"},
-    ]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    browser.get(pia_page.as_uri())
+    open_page(browser, pia_page.as_uri(), width=width, theme=theme)
     return browser, width, theme
 
 
@@ -80,19 +40,9 @@ def test_it_renders_without_errors_requests_or_overflow(screen, pia_page):
     browser, width, theme = screen
     assert browser.find_element(By.TAG_NAME, "h1").text == "Multi-VAE + PIA on tiny"
     assert browser.get_log("browser") == []
-    requests = [
-        message["params"]["request"]["url"]
-        for message in (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
-        if message["method"] == "Network.requestWillBeSent"
-    ]
-    assert requests
-    assert {url for url in requests if not url.startswith("data:")} == {pia_page.as_uri()}
-    inner = browser.execute_script("return document.documentElement.clientWidth")
-    assert width - 20 < inner <= width  # a scroll bar may take some
-    assert browser.execute_script("return document.documentElement.scrollWidth") == inner
-    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    red = int(colour.removeprefix("rgb(").split(",")[0])
-    assert red < 60 if theme == "dark" else red > 200
+    assert requested(browser) == {pia_page.as_uri()}
+    assert_fits(browser, width)
+    assert background(browser) < 60 if theme == "dark" else background(browser) > 200
 
 
 def test_hovering_a_user_shows_size_and_titles(screen):

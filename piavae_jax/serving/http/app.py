@@ -107,6 +107,7 @@ def make_app(load: Callable[[], Engine], limits: Limits, *, hosts: list[str] | N
     _add_routes(app, server)
     _add_pages(app, server, limits)
     _add_errors(app)
+    schemas.state_limits(app.openapi(), limits)  # FastAPI keeps the document
     if hosts is not None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     app.add_middleware(Guard, limits=limits, metrics=server.metrics)

@@ -19,7 +19,7 @@ _GRACE_SECONDS = 30
 
 
 def serve(run: Path, *, host: str, port: int, limits: Limits, console: Console) -> None:
-    """Serve a run until SIGTERM or SIGINT; SIGHUP reads the path again, and a changed link takes effect.
+    """Serve a run until SIGTERM or SIGINT, then return; SIGHUP reads the path again, and a changed link takes effect.
 
     Raises:
       UserError: the run cannot be loaded, or the address cannot be had.
@@ -68,5 +68,7 @@ async def _serve(run: Path, bound: socket.socket, limits: Limits, console: Conso
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS
     )
+    # Uvicorn raises the signals that it was stopped by once more: a clean stop must not look like a crash.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         await uvicorn.Server(config).serve(sockets=[bound])

@@ -1,8 +1,10 @@
 """Bodies of requests and answers, as `/openapi.json` describes them."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from piavae_jax.serving.http.limits import Limits
 
 ItemId: TypeAlias = StrictInt | Annotated[StrictStr, Field(max_length=500)]
 """An external item id: an integer or a string, as in the data that the model was trained on."""
@@ -16,7 +18,9 @@ class RecommendRequest(BaseModel):
     histories: list[list[ItemId]] = Field(min_length=1, description="for each user, the items that they have had")
     k: int = Field(default=10, ge=1, strict=True, description="items to recommend to each")
     exclude_seen: bool = Field(default=True, strict=True, description="leave out what is in a user's own history")
-    allow: list[ItemId] | None = Field(default=None, description="the only items to recommend; null allows all")
+    allow: Annotated[list[ItemId], Field(min_length=1)] | None = Field(
+        default=None, description="the only items to recommend; null allows all"
+    )
     deny: list[ItemId] | None = Field(default=None, description="items not to recommend")
 
 
@@ -101,10 +105,23 @@ class HealthResponse(BaseModel):
     items: int
     loaded: str = Field(description="when the run was loaded, ISO 8601")
     last_reload_error: str | None = Field(description="why the last reload kept the run that there was")
-    limits: dict[str, float]
+    limits: dict[str, int | float]
 
 
 class Error(BaseModel):
     """Why a request was refused."""
 
     error: str
+
+
+def state_limits(api: dict[str, Any], limits: Limits) -> None:
+    """Write a server's limits into its OpenAPI document; the engine checks them, with sentences of its own."""
+    bodies = api["components"]["schemas"]
+    recommend, explain = bodies["RecommendRequest"]["properties"], bodies["ExplainRequest"]["properties"]
+    recommend["histories"]["maxItems"] = limits.users
+    recommend["histories"]["items"]["maxItems"] = limits.history
+    for name in ("allow", "deny"):
+        recommend[name]["anyOf"][0]["maxItems"] = limits.list_items
+    explain["history"]["maxItems"] = limits.explained_history
+    similar = {parameter["name"]: parameter for parameter in api["paths"]["/similar/{item}"]["get"]["parameters"]}
+    recommend["k"]["maximum"] = similar["k"]["schema"]["maximum"] = limits.k

@@ -1,5 +1,8 @@
 """The app in process: answers as `Recommender` gives them, refusals with a sentence, reloads without a lost request."""
 
+import asyncio
+import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -89,6 +92,37 @@ def test_junk_is_refused_with_a_sentence(client, body, status):
     if answer.status_code != 200:
         assert len(answer.json()["error"]) > 10
     assert client.get("/health").json()["status"] == "ok"
+
+
+@pytest.mark.parametrize("sends", [True, False], ids=["a byte at a time", "nothing"])
+def test_a_slow_body_is_refused(recommender, sends):
+    async def receive():
+        await asyncio.sleep(0.01 if sends else 60)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    answer = []
+
+    async def send(message):
+        answer.append(message)
+
+    limits = Limits(body_seconds=0.1)
+    app = make_app(lambda: Engine(recommender, limits), limits)
+    scope = {"type": "http", "method": "POST", "path": "/recommend", "headers": [], "query_string": b""}
+    started = time.monotonic()
+    asyncio.run(app(scope, receive, send))
+    assert 0.1 <= time.monotonic() - started < 10
+    start, body = answer
+    assert start["status"] == 408
+    assert (b"connection", b"close") in start["headers"]
+    assert "0.1 seconds" in json.loads(body["body"])["error"]
+
+
+def test_the_schema_states_the_limits(client):
+    body = client.get("/openapi.json").json()["components"]["schemas"]["RecommendRequest"]["properties"]
+    assert body["histories"]["maxItems"] == LIMITS.users
+    assert body["histories"]["items"]["maxItems"] == LIMITS.history
+    assert body["k"]["maximum"] == LIMITS.k
+    assert body["allow"]["anyOf"][0]["minItems"] == 1
 
 
 def test_unknown_items_and_paths_are_404(client):

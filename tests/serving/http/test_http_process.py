@@ -1,19 +1,23 @@
-"""`bin/serve.py` as a process: a port in use is one line, SIGTERM answers what has begun."""
+"""`bin/serve.py` as a process: its port, and its signals."""
 
 import json
-import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from pathlib import Path
+import urllib.request
+from contextlib import contextmanager
 
 import pytest
+from random_runs import write_run
+from server_process import SERVE, serving
+from tiny_runs import tiny_config
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
-SERVE = Path(__file__).parents[3] / "bin" / "serve.py"
+BODY = json.dumps({"histories": [["i1"]], "k": 3}).encode()
 
 
 def test_a_port_in_use_is_one_sentence(pia_run):
@@ -26,42 +30,67 @@ def test_a_port_in_use_is_one_sentence(pia_run):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_sigterm_answers_a_request_that_has_begun(pia_run, tmp_path):
-    output = tmp_path / "log"
-    with output.open("wb") as log:
-        command = [sys.executable, str(SERVE), "--run", str(pia_run), "--port", "0"]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 60
-        while not (address := re.search(r"http://127\.0\.0\.1:(\d+)", output.read_text())):
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        body = json.dumps({"histories": [["i1"]], "k": 3}).encode()
-        lines = "POST /recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-        head = f"{lines}content-length: {len(body)}\r\n\r\n".encode()
-        with connect(int(address[1]), deadline) as client:
-            client.sendall(head + body[:5])
-            time.sleep(0.3)
-            process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-            client.sendall(body[5:])
-            answer = client.makefile("rb").read()
+def test_sigterm_answers_a_request_that_has_begun_then_ends_with_0(pia_run, tmp_path):
+    head = "POST /recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    with serving(pia_run, tmp_path) as server, server.connect() as client:
+        client.sendall(f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY[:5])
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        client.sendall(BODY[5:])
+        answer = client.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b'"recommendations"' in answer
-        process.wait(timeout=30)
-        assert process.returncode in (0, -signal.SIGTERM)
-        assert "Traceback" not in output.read_text()
+        assert server.process.wait(timeout=30) == 0
+        assert "Traceback" not in server.output.read_text()
+
+
+def test_a_changed_link_is_served_after_sighup_and_every_request_is_answered(dataset, pia_run, tmp_path):
+    config = tiny_config()
+    config.name = "later"
+    later = write_run(tmp_path / "later", config, dataset)
+    link = tmp_path / "current"
+    link.symlink_to(pia_run)
+    with serving(link, tmp_path) as server:
+        with asking(server.url) as answers:
+            wait_for(lambda: (200, "tiny") in answers)
+            (tmp_path / "next").symlink_to(later)
+            (tmp_path / "next").rename(link)
+            server.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: (200, "later") in answers)
+        assert server.end() == 0
+        assert "now serves later" in server.output.read_text()
+    assert set(answers) == {(200, "tiny"), (200, "later")}
+
+
+@contextmanager
+def asking(url):
+    """Ask for recommendations again and again, by two threads: (status, run) of each answer; -1 for none."""
+    answers, stop = [], threading.Event()
+    request = urllib.request.Request(f"{url}/recommend", BODY, {"content-type": "application/json"})
+
+    def ask():
+        while not stop.is_set():
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    answers.append((answer.status, json.load(answer)["run"]))
+            except OSError as error:  # HTTPError is one
+                answers.append((getattr(error, "code", -1), str(error)))
+            time.sleep(0.02)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
     finally:
-        process.kill()
-        process.wait()
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
-def connect(port, deadline):
-    """A connection, as soon as the server listens."""
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=30)
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+def wait_for(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
