@@ -1,6 +1,6 @@
 """The best model on MovieLens-100K so far: WARP-VAE + PIA, fused late with EDLAE.
 
-    python bin/prepare.py movielens --download ml-100k --out data/ml100k --heldout-users 100
+    python bin/prepare.py npz --input ../shared/data/ml100k.npz --min-rating 4 --out data/ml100k --heldout-users 100
     python bin/train.py --config configs/best_ml100k.py
 
 Data: ratings >= 4, users with >= 5 of them, 100 + 100 held-out users, seed 98765; 738 training users.

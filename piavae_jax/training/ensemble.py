@@ -152,7 +152,7 @@ def _write_choices(workdir: Path, choices: Sequence[WeightChoice], linear_second
 
 def _read_choices(workdir: Path) -> tuple[Sequence[WeightChoice], float]:
     try:
-        values = json.loads((workdir / CHOICES).read_text())
+        values = json.loads((workdir / CHOICES).read_text(encoding="utf-8"))
         return [WeightChoice(**choice) for choice in values["validation"]], values["linear_seconds"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{workdir / CHOICES} cannot be read ({error}); restore a copy or train again") from error
