@@ -10,8 +10,11 @@ from jax import lax
 
 from piavae_jax import sparse
 from piavae_jax.errors import UserError
-from piavae_jax.ranking_losses.positives import as_sparse, first_slots, is_positive
+from piavae_jax.ranking_losses.positives import as_sparse, first_slots
 from piavae_jax.types import Batch, SparseBatch
+
+_AT_ONCE = 1 << 20
+"""Items of all rows together that are searched at a time: few blocks for a GPU, and what a CPU's cache holds."""
 
 
 def warp_loss(logits: jax.Array, batch: Batch, *, margin: float = 1.0) -> jax.Array:
@@ -57,29 +60,60 @@ class _Weights(NamedTuple):
 
 @jax.jit  # one program for those who call the loss outside one: the running sums alone are dozens of operations
 def _weights(scores: jax.Array, batch: SparseBatch, margin: float) -> _Weights:
-    starts, num_slots = first_slots(batch), len(batch.items)
+    num_slots = len(batch.items)
     thresholds = scores.at[batch.rows, batch.items].get(mode="clip") - margin
     # By row and threshold; no interaction leaves its row's slots.
     _, thresholds, items = lax.sort((batch.rows, thresholds, batch.items), num_keys=2)
-    ends = _ends_below(thresholds, scores, starts, batch.lengths)
-    violates = (ends > starts[:, None]) & ~is_positive(batch, scores.shape[1])
-    # An item violates the slots of its row up to the one before its end. From the row's last slot backwards, these
-    # add up to ranks.
-    last = jnp.where(violates, ends - 1, num_slots)
-    added = jnp.zeros(num_slots, jnp.int32).at[last].add(1, mode="drop")
+    others = scores.at[batch.rows, batch.items].set(-jnp.inf, mode="drop")
+    # An item violates the slots of its row up to its last one. From the row's last slot backwards, the items that have
+    # theirs there add up to ranks.
+    last, added = _last_slots_below(thresholds, others, batch)
     from_here = jnp.cumsum(added[::-1])[::-1]
-    beyond_row = jnp.append(from_here, 0)[starts + batch.lengths]
+    beyond_row = jnp.append(from_here, 0)[first_slots(batch) + batch.lengths]
     ranks = (from_here - beyond_row.at[batch.rows].get(mode="clip")).astype(jnp.float32)
     ranks = jnp.where(sparse.is_interaction(batch), ranks, 0.0)
     harmonic = jnp.where(ranks > 0, jax.scipy.special.digamma(ranks + 1.0) + np.float32(np.euler_gamma), 0.0)
     up_to = _row_cumsum(harmonic / jnp.maximum(ranks, 1.0), batch)
-    of_item = jnp.where(violates, up_to.at[last].get(mode="clip"), 0.0)
+    of_item = jnp.where(last < num_slots, up_to.at[last].get(mode="clip"), 0.0)
     of_item = of_item.at[batch.rows, items].set(-harmonic, mode="drop")
     return _Weights(of_item, sparse.row_sum(harmonic, batch))
 
 
+def _last_slots_below(sorted_values: jax.Array, limits: jax.Array, batch: SparseBatch) -> tuple[jax.Array, jax.Array]:
+    """Where in its row of ascending values each limit stands, and how many limits stand at each slot.
+
+    Blocks of rows are searched one after the other, so that what each step of the search reads is still in the cache.
+
+    Args:
+      sorted_values: float32[N], ascending in each row.
+      limits: float32[B, I].
+      batch: where rows begin and how long they are.
+
+    Returns:
+      int32[B, I], the last slot whose value is below the limit, N where none is; and int32[N].
+    """
+    (count, num_items), num_slots = limits.shape, len(sorted_values)
+    blocks = -(-count * num_items // _AT_ONCE)
+    rows_at_once = -(-count // blocks)
+    padding = -count % rows_at_once
+
+    def in_blocks(values: jax.Array, fill: float) -> jax.Array:
+        padded = jnp.pad(values, ((0, padding), *((0, 0),) * (values.ndim - 1)), constant_values=fill)
+        return padded.reshape(-1, rows_at_once, *values.shape[1:])
+
+    def visit(so_far: jax.Array, block: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        limits, starts, lengths = block
+        ends = _ends_below(sorted_values, limits, starts, lengths)
+        last = jnp.where(ends > starts[:, None], ends - 1, num_slots)
+        return so_far.at[last].add(1, mode="drop"), last
+
+    block_arrays = in_blocks(limits, -jnp.inf), in_blocks(first_slots(batch), 0), in_blocks(batch.lengths, 0)
+    added, last = lax.scan(visit, jnp.zeros(num_slots, jnp.int32), block_arrays)
+    return last.reshape(-1, num_items)[:count], added
+
+
 def _ends_below(sorted_values: jax.Array, limits: jax.Array, starts: jax.Array, lengths: jax.Array) -> jax.Array:
-    """Where in its row of ascending values each limit stands: the slot after the last value below it, int32[B, I].
+    """The slot after the last value of its row below each limit, int32[B, I].
 
     `jnp.searchsorted` on ragged rows: `sorted_values: [N]` of rows that begin at `starts: [B]`, `limits: [B, I]`.
     """

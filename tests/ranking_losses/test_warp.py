@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from piavae_jax import UserError, ranking_losses
+from piavae_jax.ranking_losses import warp
 
 B, I = 5, 17
 LENGTHS = [0, 1, 3, 7, 17]  # an empty row, one item, all items
@@ -103,6 +104,17 @@ def test_a_long_list_in_a_batch_of_many_equals_the_oracle():
     expected, expected_gradient = oracle.warp(logits, rows, 1.0)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("at_once", [1, 2 * I, 3 * I, B * I])  # a row, two (the last block is not full), three, all
+def test_bits_do_not_depend_on_how_many_items_are_searched_at_a_time(at_once, monkeypatch):
+    expected, expected_gradient = value_and_gradient(LOGITS, BATCHES["padded"])
+    monkeypatch.setattr(warp, "_AT_ONCE", at_once)
+    warp._weights.clear_cache()  # it was compiled for the usual number
+    value, pullback = jax.vjp(lambda logits: ranking_losses.warp_loss(logits, BATCHES["padded"]), LOGITS)
+    warp._weights.clear_cache()
+    np.testing.assert_allclose(value, expected, rtol=1e-6)  # summed in another program
+    np.testing.assert_array_equal(pullback(jnp.ones(B))[0], expected_gradient)
 
 
 def test_a_list_of_one_item_has_no_violator():
