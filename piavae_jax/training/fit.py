@@ -29,8 +29,8 @@ class Listener(Protocol):
     same call goes on from the last checkpoint.
     """
 
-    def run_started(self, *, epochs_done: int, epochs: int, steps: int) -> None:
-        """The first epoch is about to start; `steps` are those of an epoch."""
+    def run_started(self, *, name: str, epochs_done: int, epochs: int, steps: int) -> None:
+        """The first epoch of a run is about to start; `steps` are those of an epoch. A fused model has several runs."""
 
     def chunk_done(self, *, epoch: int, step: int, means: EpochMeans) -> None:
         """A chunk of an epoch has run; means over the epoch so far."""
@@ -42,7 +42,7 @@ class Listener(Protocol):
 class Silent:
     """A listener that does nothing."""
 
-    def run_started(self, *, epochs_done: int, epochs: int, steps: int) -> None:
+    def run_started(self, *, name: str, epochs_done: int, epochs: int, steps: int) -> None:
         """Do nothing."""
 
     def chunk_done(self, *, epoch: int, step: int, means: EpochMeans) -> None:
@@ -149,7 +149,8 @@ class _Loop:
         records = self._records_until(int(state.epoch))
         steps = self._steps(int(state.epoch) + 1)
         epochs = self._config.training.epochs
-        self._listener.run_started(epochs_done=int(state.epoch), epochs=epochs, steps=steps)
+        name, done = self._config.name, int(state.epoch)
+        self._listener.run_started(name=name, epochs_done=done, epochs=epochs, steps=steps)
         while not self._finished(state):
             state, record, improved = self._epoch(state)
             if improved:

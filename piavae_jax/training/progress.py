@@ -36,7 +36,7 @@ class ProgressBar:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("epoch"),
+            TextColumn("{task.fields[name]}  epoch", markup=False),
             MofNCompleteColumn(),
             BarColumn(bar_width=20),
             TimeRemainingColumn(),
@@ -44,7 +44,7 @@ class ProgressBar:
         )
         self._details = Text(no_wrap=True, overflow="ellipsis")
         self._live = Live(Group(self._progress, self._details), console=console, transient=True)
-        self._task = self._progress.add_task("compiling", total=None)
+        self._task = self._progress.add_task("compiling", total=None, name="")
         self._steps = 1
 
     def __enter__(self) -> Self:
@@ -57,12 +57,14 @@ class ProgressBar:
     ) -> None:
         self._live.stop()
 
-    def run_started(self, *, epochs_done: int, epochs: int, steps: int) -> None:
-        """Set the scale of the bar."""
+    def run_started(self, *, name: str, epochs_done: int, epochs: int, steps: int) -> None:
+        """Begin the bar of a run."""
         self._steps = steps
-        self._progress.update(self._task, total=epochs, completed=epochs_done)
+        self._progress.reset(self._task, total=epochs, completed=epochs_done, description="compiling", name=name)
         if epochs_done:
-            self._console.print(f"going on after epoch {epochs_done} of {epochs}")
+            self._print(f"{name}  going on after epoch {epochs_done} of {epochs}")
+        elif not self._console.is_terminal:
+            self._print(f"{name}  up to {epochs} epochs of {steps} steps")
 
     def chunk_done(self, *, epoch: int, step: int, means: EpochMeans) -> None:
         """Show the steps of an epoch that takes several chunks."""
@@ -75,4 +77,7 @@ class ProgressBar:
         self._progress.update(self._task, completed=record["epoch"], description=quality)
         self._details.plain = terms
         if not self._console.is_terminal:
-            self._console.print(f"epoch {record['epoch']:>4}  {terms}  {quality}", soft_wrap=True)
+            self._print(f"epoch {record['epoch']:>4}  {terms}  {quality}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, markup=False)

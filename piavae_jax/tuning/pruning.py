@@ -24,7 +24,7 @@ class TrialListener(Silent):
         self._best = 0.0
         self._epochs = 0
 
-    def run_started(self, *, epochs_done: int, epochs: int, steps: int) -> None:  # noqa: ARG002  a listener's
+    def run_started(self, *, name: str, epochs_done: int, epochs: int, steps: int) -> None:  # noqa: ARG002  a listener's
         """Hear of the epochs that an earlier process ran; it may have died before it could tell, or stop."""
         self._epochs = epochs
         if epochs_done:

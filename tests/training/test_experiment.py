@@ -55,7 +55,7 @@ def test_training_leaves_pictures_results_and_events(runs):
     users = pl.read_parquet(root / "tiny" / "results" / "test_users.parquet")
     assert users.height == HELDOUT_USERS
     assert summary["ndcg@100"]["mean"] == pytest.approx(users["ndcg@100"].mean())
-    assert list((root / "tiny" / "tensorboard").glob("events*"))
+    assert list((root / "tiny" / "tensorboard" / "tiny").glob("events*"))
 
 
 def test_evaluation_needs_the_run_folder_and_the_data_only(runs, tmp_path):
@@ -125,3 +125,15 @@ def test_runs_of_one_architecture_share_what_is_compiled(runs, tmp_path, monkeyp
     evaluate_runs([root / "tiny", tmp_path / "again"], console=console)
     assert len(traced) <= 1  # none where another test has evaluated the run
     assert "tiny (2 runs)" in console.file.getvalue()
+
+
+def test_each_member_of_a_fused_model_is_named_and_has_events_of_its_own(runs, tmp_path):
+    root, _ = runs
+    config = tiny_config(str(root / "data"))
+    config.name, config.workdir, config.seed, config.fusion.members = "pair", str(tmp_path / "pair"), 0, 2
+    config.training.epochs, config.training.tensorboard = 1, True
+    console = make_console()
+    run_experiment(config, console=console)
+    for name in ("pair-0", "pair-1"):
+        assert f"{name}  up to 1 epochs of" in console.file.getvalue()
+        assert list((tmp_path / "pair" / "tensorboard" / name).glob("events*"))

@@ -34,7 +34,7 @@ def dataset(tmp_path_factory):
 def test_the_best_epoch_so_far_is_reported(tmp_path):
     trial = Recorder()
     listener = TrialListener(trial, tmp_path, epochs_reported=0)
-    listener.run_started(epochs_done=0, epochs=4, steps=1)
+    listener.run_started(name="trial", epochs_done=0, epochs=4, steps=1)
     for epoch, quality in enumerate([0.2, 0.5, 0.3, 0.6], start=1):
         listener.epoch_done(record(epoch, quality))
     assert trial.reported == {1: 0.2, 2: 0.5, 3: 0.5, 4: 0.6}
@@ -43,7 +43,7 @@ def test_the_best_epoch_so_far_is_reported(tmp_path):
 
 def test_a_run_is_ended_when_its_trial_is_to_be_pruned(tmp_path):
     listener = TrialListener(Recorder(prune_at=2), tmp_path, epochs_reported=0)
-    listener.run_started(epochs_done=0, epochs=4, steps=1)
+    listener.run_started(name="trial", epochs_done=0, epochs=4, steps=1)
     listener.epoch_done(record(1, 0.2))
     with pytest.raises(optuna.TrialPruned):
         listener.epoch_done(record(2, 0.2))
@@ -64,7 +64,7 @@ def test_after_a_kill_nothing_is_told_twice_and_nothing_is_missing(dataset, tmp_
         run_folder.append_metrics(run, record(epoch, qualities[epoch - 1]))
     trial = Recorder()
     listener = TrialListener(trial, run.path, epochs_reported=reported)
-    listener.run_started(epochs_done=in_checkpoint, epochs=9, steps=1)
+    listener.run_started(name="trial", epochs_done=in_checkpoint, epochs=9, steps=1)
     for epoch in range(in_checkpoint + 1, 5):
         listener.epoch_done(record(epoch, qualities[epoch - 1]))
     assert trial.reported == told
@@ -76,4 +76,4 @@ def test_a_kill_before_the_decision_does_not_save_a_trial(dataset, tmp_path):
     trial = Recorder(prune_at=0)
     listener = TrialListener(trial, run.path, epochs_reported=1)
     with pytest.raises(optuna.TrialPruned):
-        listener.run_started(epochs_done=1, epochs=9, steps=1)
+        listener.run_started(name="trial", epochs_done=1, epochs=9, steps=1)
