@@ -7,6 +7,9 @@ from piavae_jax.presets import preset
 LARGE = 100_000
 """Training users from which on the published settings hold."""
 _FEW_USERS = 10_000
+_MANY_ITEMS = 10_000
+_WIDE = 1200
+"""D of WARP-VAE for many items: chosen on the validation users of CiteULike-a and Amazon-CD."""
 _LEAST_STEPS = 8  # an epoch
 _ANNEALED = 0.85  # share of the epochs after which beta has reached its cap: 171 of 200 for Liang et al. on ML-20M
 _PATIENCE = 300  # steps without a new best after which training stops: 30 epochs on MovieLens-1M
@@ -26,6 +29,8 @@ def sized_config(dataset: PreparedDataset, name: str) -> ExperimentConfig:
     users = dataset.train.num_rows
     config = preset(name)
     config.data.path = str(dataset.path)
+    if config.model.reconstruction == "warp" and dataset.num_items >= _MANY_ITEMS:
+        config.model.latent_dim = _WIDE
     if users < LARGE:
         _make_small(config, users=users)
         config.training.batch_size = max(min(config.training.batch_size, users // _LEAST_STEPS), 1)

@@ -175,7 +175,7 @@ def _validate_optimizer(optimizer: OptimizerConfig) -> None:
 
 
 def _validate_training(training: TrainingConfig) -> None:
-    _check_at_least(training, "training.", {"epochs": 1, "batch_size": 1, "early_stopping": 0})
+    _check_at_least(training, "training.", {"epochs": 1, "batch_size": 1, "early_stopping": 0, "activity_exponent": 0})
     _check_at_least(training, "training.", {"steps_per_dispatch": 1, "devices": 0, "checkpoint_seconds": 0})
     _check_at_least(training, "training.", {"snapshot_epochs": 0})
     whole = training.snapshot_epochs == 0 or training.item_shards == 1

@@ -175,6 +175,9 @@ class TrainingConfig:
     batch_size: int = 500
     early_stopping: int = 0
     """Stop after so many epochs without a new best validation nDCG@100; 0 never stops early."""
+    activity_exponent: float = 0.0
+    """Users count `n^-activity_exponent` in the loss, n their number of interactions, so that the most active ones do
+    not decide; 0 counts all alike, as published models do."""
     steps_per_dispatch: int = 50
     """Steps that run on the device without a word from the host."""
     devices: int = 0

@@ -23,7 +23,7 @@ from piavae_jax.training.layout import init_split, item_specs
 from piavae_jax.training.recipe import Phase, Recipe
 from piavae_jax.training.recipes import build_recipe
 from piavae_jax.training.state import TrainState, init_state, make_weight_schedule
-from piavae_jax.training.step import RunSteps, make_run_steps, make_train_step
+from piavae_jax.training.step import RunSteps, inverse_activity, make_run_steps, make_train_step
 
 Tree = TypeVar("Tree")
 SELECTION_METRIC = "ndcg@100"
@@ -135,11 +135,15 @@ def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session
     state_specs = _state_specs(config, catalogue) if item_shards > 1 else PartitionSpec()
     kl_schedule, weight_schedule = make_kl_schedule(config), make_weight_schedule(config)
     lengths = dataset.train.lengths
+    exponent = config.training.activity_exponent
+    user_weight = inverse_activity(lengths, exponent) if exponent else None
     streamed = config.training.interactions == "stream"
     session = Session(
         recipe=recipe,
         run_steps={
-            phase.name: make_run_steps(make_train_step(phase, kl_schedule, weight_schedule), mesh, state_specs)
+            phase.name: make_run_steps(
+                make_train_step(phase, kl_schedule, weight_schedule, user_weight), mesh, state_specs
+            )
             for phase in recipe.phases
         },
         kl_schedule=kl_schedule,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
@@ -23,16 +24,37 @@ class StepSums(NamedTuple):
     users: jax.Array
     """float32[], users in the batch."""
     loss: jax.Array
-    """float32[]."""
+    """float32[], what is minimised: users weighted, if they are."""
     terms: Any
-    """The loss's terms, unweighted: a NamedTuple of float32[]."""
+    """The loss's terms, neither these nor users weighted: a NamedTuple of float32[]."""
 
 
 TrainStep = Callable[..., tuple[TrainState, StepSums]]
 
+UserWeight = Callable[[jax.Array], jax.Array]
+"""Of users with `lengths: int32[B]` interactions, what each counts: float32[B]."""
 
-def make_train_step(phase: Phase, kl_schedule: optax.Schedule, weight_schedule: AdaptiveWeight) -> TrainStep:
+
+def inverse_activity(lengths: np.ndarray, exponent: float) -> UserWeight:
+    """Users count `n^-exponent`, over the mean of that, so that the most active ones do not decide.
+
+    Args:
+      lengths: int[U], interactions of each training user, for the mean.
+      exponent: at least 0; with 0 all count alike.
+    """
+    mean = np.mean(np.maximum(lengths, 1) ** -exponent, dtype=np.float64)
+    return lambda lengths: jnp.maximum(lengths, 1).astype(jnp.float32) ** -exponent / np.float32(mean)
+
+
+def make_train_step(
+    phase: Phase,
+    kl_schedule: optax.Schedule,
+    weight_schedule: AdaptiveWeight,
+    user_weight: UserWeight | None = None,
+) -> TrainStep:
     """Build `train_step(state, batch, *, axis_name=None) -> (state, StepSums)` of a recipe's phase.
+
+    A `user_weight` multiplies each user's loss, all of its terms.
 
     The step is pure. Each device sums its users' losses and gradients; sums and counts, not means, are reduced over
     `axis_name`, so padded rows and unequal shards change nothing. It runs under `jit`, and under `shard_map` (with
@@ -47,6 +69,8 @@ def make_train_step(phase: Phase, kl_schedule: optax.Schedule, weight_schedule: 
         def summed_loss(trained: dict) -> tuple[jax.Array, StepSums]:
             params = {**state.params, **trained}
             loss, terms = phase.loss_fn(params, batch, beta=beta, anchor_weight=anchor_weight, key=step_key(state))
+            if user_weight is not None:
+                loss = user_weight(batch.lengths) * loss
             users = jnp.sum(batch.row_mask, dtype=jnp.float32)
             per_user = (loss, terms)
             total, totals = jax.tree.map(lambda x: jnp.sum(jnp.where(batch.row_mask, x, 0.0)), per_user)

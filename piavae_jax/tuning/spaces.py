@@ -52,6 +52,7 @@ _BETA: Space = {"kl.cap": Float(0.01, 0.5, log=True)}
 _GAMMA: Space = {"kl.cap": Float(0.001, 0.02, log=True)}
 """Where beta is multiplied by the user's number of interactions."""
 _PIA: Space = {"pia.weight": Float(0.01, 8, log=True), "pia.scale": Float(1, 3), "pia.patience": Int(3, 15)}
+_ACTIVITY: Space = {"training.activity_exponent": Float(0, 1)}
 _SENSITIVITY: Space = {  # the paper's Figures 3 to 5
     "pia.weight": Choice([2.0, 4.0, 8.0]),
     "pia.scale": Choice([1.0, 1.5, 2.0, 2.5, 3.0]),
@@ -67,6 +68,7 @@ def known_spaces(config: ExperimentConfig) -> dict[str, Space]:
         divergence if config.model.name in WITH_POSTERIOR else {},
         _MASKS[config.mask.kind],
         _MODELS[config.model.name],
+        _ACTIVITY if config.training.activity_exponent else {},
     ]
     default = {path: entry for part in parts for path, entry in part.items()}
     return {"default": default, **({"pia": _PIA, "sensitivity": _SENSITIVITY} if config.pia.enabled else {})}

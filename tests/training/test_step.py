@@ -12,7 +12,7 @@ from piavae_jax import losses, masking, sampling, schedules
 from piavae_jax.data.batches import epoch_order, gather_batch, order_capacity, plan_capacity, to_device
 from piavae_jax.training.recipes.parts import build_body
 from piavae_jax.training.state import init_state, make_weight_schedule, order_key, step_key
-from piavae_jax.training.step import make_run_steps, make_train_step
+from piavae_jax.training.step import inverse_activity, make_run_steps, make_train_step
 
 DATASET = tiny_dataset()
 LENGTHS = DATASET.train.lengths
@@ -20,7 +20,7 @@ ROWS = to_device(DATASET.train)
 STEPS = 20
 
 
-def build(optimizer="sgd", **pia):
+def build(optimizer="sgd", user_weight=None, **pia):
     config = tiny_config()
     config.optimizer.name = optimizer
     config.optimizer.learning_rate = 0.05 if optimizer == "sgd" else 1e-3
@@ -31,6 +31,7 @@ def build(optimizer="sgd", **pia):
         recipe.phases[0],
         schedules.linear_to_cap(cap=config.kl.cap, total_steps=config.kl.total_steps),
         make_weight_schedule(config),
+        user_weight,
     )
     return config, recipe, train_step, init_state(recipe, config)
 
@@ -93,8 +94,17 @@ def test_padding_changes_nothing():
         chex.assert_trees_all_close(other_sums, sums, rtol=1e-5)
 
 
-def test_a_step_is_sgd_on_the_mean_objective():
-    config, _, train_step, state = build()
+def test_weights_of_users_fall_with_their_activity():
+    lengths = np.array([0, 1, 4, 100])
+    weights = inverse_activity(lengths, 0.5)(jnp.asarray(lengths, jnp.int32))
+    np.testing.assert_allclose(weights, np.array([1, 1, 0.5, 0.1]) / 0.65, rtol=1e-6)
+    np.testing.assert_array_equal(inverse_activity(lengths, 0.0)(jnp.asarray(lengths, jnp.int32)), 1.0)
+
+
+@pytest.mark.parametrize("exponent", [None, 0.5])
+def test_a_step_is_sgd_on_the_mean_objective(exponent):
+    config, _, train_step, state = build(user_weight=exponent and inverse_activity(LENGTHS, exponent))
+    weights = 1.0 if exponent is None else LENGTHS[:16] ** -exponent / np.mean(LENGTHS**-exponent)
     model = build_body(config, DATASET.num_items)
     batch = gather_batch(ROWS, jnp.arange(16, dtype=jnp.int32), capacity=256)
     dense = np.zeros((16, DATASET.num_items), np.float32)
@@ -107,7 +117,7 @@ def test_a_step_is_sgd_on_the_mean_objective():
         posterior = model.encode(params, masking.bernoulli(rows, keep_prob=config.mask.keep_prob, key=mask_key))
         logits = model.decode(params, sampling.reparameterize(posterior, key=noise_key))
         loss, _ = losses.pia_elbo(posterior, logits, rows, beta=0.0, anchors=params["anchors"], anchor_weight=2.0)
-        return loss.mean()
+        return jnp.mean(weights * loss)
 
     loss, gradients = jax.jit(jax.value_and_grad(mean_loss))(state.params)
     expected = jax.tree.map(lambda p, g: p - 0.05 * g, state.params, gradients)
