@@ -8,8 +8,7 @@ LARGE = 100_000
 """Training users from which on the published settings hold."""
 _FEW_USERS = 10_000
 _MANY_ITEMS = 10_000
-_WIDE = 1200
-"""D of WARP-VAE for many items: chosen on the validation users of CiteULike-a and Amazon-CD."""
+_WIDE = 1200  # D of WARP-VAE for many items
 _LEAST_STEPS = 8  # an epoch
 _ANNEALED = 0.85  # share of the epochs after which beta has reached its cap: 171 of 200 for Liang et al. on ML-20M
 _PATIENCE = 300  # steps without a new best after which training stops: 30 epochs on MovieLens-1M
@@ -24,13 +23,14 @@ def sized_config(dataset: PreparedDataset, name: str) -> ExperimentConfig:
     Above `LARGE` it is the published one. Below, more epochs and early stopping make up for the fewer steps of each,
     PIA has the settings that were chosen on the validation users of MovieLens-1M (`configs/ml1m.py`), and batches get
     smaller on data that would fill no more than a few. The more steps an epoch has, the fewer epochs without a new best
-    are waited for. KL annealing spans the same share of the epochs everywhere.
+    are waited for. KL annealing spans the same share of the epochs everywhere. WARP-VAE is wider where there are many
+    items, and its users count alike: chosen on the validation users of CiteULike-a and Amazon-CD.
     """
     users = dataset.train.num_rows
     config = preset(name)
     config.data.path = str(dataset.path)
     if config.model.reconstruction == "warp" and dataset.num_items >= _MANY_ITEMS:
-        config.model.latent_dim = _WIDE
+        config.model.latent_dim, config.training.activity_exponent = _WIDE, 0.0
     if users < LARGE:
         _make_small(config, users=users)
         config.training.batch_size = max(min(config.training.batch_size, users // _LEAST_STEPS), 1)
