@@ -205,7 +205,7 @@ class _Loop:
             "epoch": epoch,
             "step": int(state.step),
             "loss": means.loss,
-            **means.terms,
+            **_name_terms(means.terms, self._config.model.reconstruction),
             **in_force,
             **{f"validation/{metric}": value for metric, value in validation.items()},
             "best_epoch": int(state.best_epoch),
@@ -236,6 +236,12 @@ class _Loop:
         if due or int(state.epoch) == 1 or self._finished(state):
             self._checkpoints.save(state, best)
             self._saved_at = time.monotonic()
+
+
+def _name_terms(terms: dict[str, float], judged_by: str) -> dict[str, float]:
+    """The losses call `nll` whatever judges a decoded row; a record calls a ranking loss by its name."""
+    likelihood = "nll" if judged_by == "multinomial" else judged_by
+    return {likelihood if name == "nll" else name: value for name, value in terms.items()}
 
 
 @jax.jit

@@ -24,9 +24,9 @@ class StepSums(NamedTuple):
     users: jax.Array
     """float32[], users in the batch."""
     loss: jax.Array
-    """float32[], what is minimised: users weighted, if they are."""
+    """float32[], what is minimised."""
     terms: Any
-    """The loss's terms, neither these nor users weighted: a NamedTuple of float32[]."""
+    """The loss's terms without their weights: a NamedTuple of float32[]."""
 
 
 TrainStep = Callable[..., tuple[TrainState, StepSums]]
@@ -54,7 +54,7 @@ def make_train_step(
 ) -> TrainStep:
     """Build `train_step(state, batch, *, axis_name=None) -> (state, StepSums)` of a recipe's phase.
 
-    A `user_weight` multiplies each user's loss, all of its terms.
+    A `user_weight` multiplies each user's loss and terms.
 
     The step is pure. Each device sums its users' losses and gradients; sums and counts, not means, are reduced over
     `axis_name`, so padded rows and unequal shards change nothing. It runs under `jit`, and under `shard_map` (with
@@ -69,10 +69,11 @@ def make_train_step(
         def summed_loss(trained: dict) -> tuple[jax.Array, StepSums]:
             params = {**state.params, **trained}
             loss, terms = phase.loss_fn(params, batch, beta=beta, anchor_weight=anchor_weight, key=step_key(state))
-            if user_weight is not None:
-                loss = user_weight(batch.lengths) * loss
             users = jnp.sum(batch.row_mask, dtype=jnp.float32)
             per_user = (loss, terms)
+            if user_weight is not None:
+                weights = user_weight(batch.lengths)
+                per_user = jax.tree.map(lambda x: weights * x, per_user)
             total, totals = jax.tree.map(lambda x: jnp.sum(jnp.where(batch.row_mask, x, 0.0)), per_user)
             return total, StepSums(users, total, totals)
 

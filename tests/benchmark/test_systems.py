@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import polars as pl
 import pytest
 from fakes import TINY, D, H
 from tiny_runs import NUM_ITEMS, TRAIN_USERS
@@ -187,6 +188,14 @@ def test_patience_is_counted_in_steps(dataset, users, epochs):
 
 def with_users(dataset, users):
     return dataclasses.replace(dataset, train=CSR(np.zeros(users + 1, np.int64), np.zeros(0, np.int32)))
+
+
+@pytest.mark.parametrize(("items", "latent_dim", "exponent"), [(3_497, 600, 0.75), (16_940, 1200, 0.0)])
+def test_warpvae_is_wider_for_many_items(dataset, items, latent_dim, exponent):
+    item_ids = pl.DataFrame({"item_id": np.arange(items)})
+    config = sized_config(dataclasses.replace(dataset, items=item_ids), "warpvae_pia")
+    assert (config.model.latent_dim, config.training.activity_exponent) == (latent_dim, exponent)
+    assert sized_config(dataclasses.replace(dataset, items=item_ids), "multvae").model.latent_dim == 200
 
 
 def test_settings_for_movielens_1m_are_those_of_its_config(dataset):

@@ -65,6 +65,16 @@ def test_leaves_a_whole_run_folder(finished, dataset):
     assert {"jax", "piavae-jax"} <= json.loads((path / "run.json").read_text())["versions"].keys()
 
 
+def test_records_name_the_ranking_loss_and_count_users_as_the_config_says(dataset, tmp_path):
+    config = tiny_config()
+    config.model.reconstruction, config.training.activity_exponent = "warp", 0.5
+    config.kl.schedule, config.pia.scale, config.training.epochs = "constant", 1.0, 2
+    for record in fit(config, dataset, tmp_path / "ranks").records:
+        assert "nll" not in record
+        terms = record["warp"] + record["beta"] * record["kl"] + record["anchor_weight"] * record["anchor"]
+        assert record["loss"] == pytest.approx(terms, rel=1e-5)
+
+
 def test_records_every_epoch(finished):
     records = run_folder.read_metrics(finished.run)
     assert records == finished.records

@@ -124,6 +124,7 @@ def test_a_step_is_sgd_on_the_mean_objective(exponent):
     actual, sums = jax.jit(train_step)(state, batch)
     chex.assert_trees_all_close(actual.params, expected, atol=1e-5, rtol=1e-5)
     np.testing.assert_allclose(sums.loss / sums.users, loss, rtol=1e-5)
+    np.testing.assert_allclose(sums.loss, sums.terms.nll + 2.0 * sums.terms.anchor, rtol=1e-5)
     assert int(actual.step) == 1
 
 
