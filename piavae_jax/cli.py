@@ -1,6 +1,7 @@
 """What the command lines in `bin/` share: the console and the way errors leave the process."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
 
     from piavae_jax.config import ExperimentConfig
 
-console = Console()
+_LOG_WIDTH = 120
+"""Columns where the output is no terminal, and COLUMNS does not say: rich's 80 break tables of several systems."""
+
+
+def _make_console() -> Console:
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _LOG_WIDTH
+    return console
+
+
+console = _make_console()
 error_console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 EXIT_USER_ERROR = 2
