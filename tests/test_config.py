@@ -51,11 +51,7 @@ def test_an_unknown_field_is_refused():
         ("data.path", "", "config.data.path must name a prepared data set"),
         ("model.latent_dim", 0, "must be positive"),
         ("mask.keep_prob", 0.0, r"config.mask.keep_prob must be in \(0, 1\], got 0.0"),
-        (
-            "training.activity_exponent",
-            -0.5,
-            "activity_exponent must be a finite number >= 0, got -0.5",
-        ),
+        ("training.activity_exponent", -0.5, "training.activity_exponent must be a finite number >= 0, got -0.5"),
         ("pia.weight", float("nan"), "config.pia.weight must be a finite number >= 0, got nan"),
         ("pia.scale", 0.5, "config.pia.scale must be a finite number >= 1, got 0.5"),
         ("pia.patience", 0, "config.pia.patience must be a finite number >= 1, got 0"),
