@@ -2,6 +2,7 @@
 
     python bin/benchmark.py --data data/ml1m --models all --seeds 5 --out runs/benchmark-ml1m
     python bin/benchmark.py --data data/ml1m --models multvae,multvae_pia --out runs/benchmark-ml1m
+    python bin/benchmark.py --data data/ml1m --ablation configs/ablation_masks.py --seeds 5 --out runs/ablation-ml1m
     python bin/benchmark.py --report-only --out runs/benchmark-ml1m
 
 Each system is trained with every seed, chooses on validation users what there is to choose, and is measured once on
@@ -24,6 +25,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--models", help="all (the default), or names separated by commas; a wrong one is answered with a list"
     )
+    parser.add_argument(
+        "--ablation", type=Path, metavar="FILE", help="a model and its variants, declared in FILE, in place of --models"
+    )
     parser.add_argument("--seeds", type=int, metavar="K", help="train with the seeds 0 to K - 1 (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="the benchmark's folder")
     parser.add_argument("--report-only", action="store_true", help="remake tables and picture of what is there")
@@ -32,11 +36,13 @@ def _parse() -> argparse.Namespace:
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.report_only:
-        for name in ("data", "models", "seeds"):
+        for name in ("data", "models", "ablation", "seeds"):
             if getattr(arguments, name) is not None:
                 raise UserError(f"--report-only reports on all that is in --out: leave --{name} out")
     elif arguments.data is None:
         raise UserError("--data is missing: pass a prepared data set, or --report-only")
+    elif arguments.models is not None and arguments.ablation is not None:
+        raise UserError("--models and --ablation exclude one another: pass one; both may share an --out")
     elif arguments.seeds is not None and arguments.seeds < 1:
         raise UserError(f"--seeds must be at least 1, got {arguments.seeds}: 5 shows how much they matter")
 
@@ -57,6 +63,7 @@ def main() -> None:
         seeds=arguments.seeds or 1,
         out=arguments.out,
         console=cli.console,
+        ablation=arguments.ablation,
         command=shlex.join(["python", *sys.argv]),
     )
 

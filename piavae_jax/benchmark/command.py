@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from piavae_jax.benchmark.ablation import ablation_systems, read_ablation
 from piavae_jax.benchmark.folder import open_folder
 from piavae_jax.benchmark.registry import UPLIFTS, choose_systems
 from piavae_jax.benchmark.report import make_report, write_report
@@ -12,7 +13,16 @@ from piavae_jax.data.prepared import load_prepared
 from piavae_jax.training import run_folder
 
 
-def run_benchmark(data: Path, *, models: str, seeds: int, out: Path, console: Console, command: str) -> None:
+def run_benchmark(
+    data: Path,
+    *,
+    models: str,
+    seeds: int,
+    out: Path,
+    console: Console,
+    command: str,
+    ablation: Path | None = None,
+) -> None:
     """Run the systems that are not done, and report on all that are there.
 
     Args:
@@ -22,12 +32,16 @@ def run_benchmark(data: Path, *, models: str, seeds: int, out: Path, console: Co
       out: the benchmark's folder, new or begun on the same data.
       console: where to show what goes on, and the tables.
       command: the command line, to be written down.
+      ablation: a file that declares a model and its variants, which are run in place of `models`.
 
     Raises:
-      UserError: a model is unknown, the data cannot be used, or the folder is another's.
+      UserError: a model or a variant cannot be, the data cannot be used, or the folder is another's.
     """
-    systems, dataset = choose_systems(models), load_prepared(data)
+    declared = None if ablation is None else read_ablation(ablation)
+    chosen = choose_systems(models) if declared is None else []
+    dataset = load_prepared(data)
     check_held_out(dataset)
+    systems = chosen if declared is None else ablation_systems(declared, dataset)
     with run_folder.locked(out):
         open_folder(out, dataset, command=command)
         try:

@@ -27,6 +27,8 @@ class Record(NamedTuple):
     """None for a run that failed."""
     error: str
     """Why it failed; empty for a run that is done."""
+    baseline: str = ""
+    """The system that this one is a variant of, if it is one."""
 
 
 def run_path(root: Path, system: str, seed: int) -> Path:
@@ -80,6 +82,7 @@ def _read_record(folder: Path) -> Record:
             **{name: values[name] for name in ("system", "label", "family", "seed", "seconds")},
             outcome=_read_outcome(folder, values) if done else None,
             error="" if done else values["error"],
+            baseline=values.get("baseline", ""),
         )
     except KeyError as error:
         raise UserError(f"{path} is damaged (it has no {error}): remove its folder to run it again") from error
@@ -102,6 +105,7 @@ def _identity(system: System, seed: int) -> dict[str, Any]:
         "system": system.name,
         "label": system.label,
         "family": system.family,
+        "baseline": system.baseline,
         "seed": seed,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -41,20 +41,23 @@ def make_report(root: Path, *, uplifts: Sequence[tuple[str, str]]) -> Report:
 
     Args:
       root: the folder.
-      uplifts: pairs of a system with PIA and the one without; those that are not both there are left out.
+      uplifts: pairs of a system with PIA and the one without; those that are not both there are left out. Variants
+        follow, each with what it is a variant of.
 
     Raises:
       UserError: the folder holds no benchmark, nothing in it is done, or a file is damaged.
     """
-    info, rows = read_info(root), summarize_systems(read_records(root))
+    info, records = read_info(root), read_records(root)
+    rows = summarize_systems(records)
     users = {row.system: row.users for row in rows if row.users is not None}
     if not rows:
         raise UserError(f"{root} holds no run that is done: run the benchmark without --report-only")
     comparisons = compare_all(users)
     labels = {row.system: row.label for row in rows}
+    variants = {(record.system, record.baseline): None for record in records if record.baseline}
     named = [
         row._replace(system=labels[row.system], baseline=labels[row.baseline])
-        for pair in uplifts
+        for pair in (*uplifts, *variants)
         for row in oriented(comparisons, *pair)
     ]
     return Report(info, rows, comparisons, named)

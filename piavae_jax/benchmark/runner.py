@@ -85,7 +85,7 @@ def _run(job: Job, dataset: PreparedDataset, root: Path, console: Console) -> Re
         write_outcome(folder, system, seed, outcome, seconds=seconds)
         quality = format_score(outcome.validation.summary(SELECTION_METRIC).mean)
         console.print(f"    validation nDCG@100 {quality} in {format_seconds(seconds)}", highlight=False)
-    return Record(system.name, system.label, system.family, seed, seconds, outcome, error)
+    return Record(system.name, system.label, system.family, seed, seconds, outcome, error, system.baseline)
 
 
 def _attempt(job: Job, dataset: PreparedDataset, folder: Path, console: Console) -> tuple[Outcome | None, str]:

@@ -42,3 +42,5 @@ class System(NamedTuple):
     """Whether runs differ by seed; one that has no random draw runs once."""
     family: Family
     run: RunFn
+    baseline: str = ""
+    """The name of the system that it is a variant of, if it is one."""

@@ -91,6 +91,10 @@ def test_one_command_at_a_time(run, tmp_path):
         (["--out", "o"], "--data is missing: pass a prepared data set, or --report-only"),
         (["--out", "o", "--data", "d", "--seeds", "0"], "--seeds must be at least 1, got 0"),
         (
+            ["--out", "o", "--data", "d", "--models", "a", "--ablation", "f"],
+            "--models and --ablation exclude one another",
+        ),
+        (
             ["--out", "o", "--report-only", "--models", "a"],
             "--report-only reports on all that is in --out: leave --models",
         ),
@@ -129,7 +133,9 @@ def test_help_shows_a_command_to_copy_and_loads_nothing_that_is_slow():
     command_line = [sys.executable, "-X", "importtime", SCRIPT, "--help"]
     result = subprocess.run(command_line, capture_output=True, text=True, check=True)
     assert "python bin/benchmark.py --data data/ml1m" in result.stdout
-    assert all(flag in result.stdout for flag in ("--data", "--models", "--seeds", "--out", "--report-only"))
+    assert all(
+        flag in result.stdout for flag in ("--data", "--models", "--ablation", "--seeds", "--out", "--report-only")
+    )
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert imported.isdisjoint({"jax", "flax", "optax", "orbax", "polars", "numpy", "scipy", "matplotlib"})
 

@@ -1,0 +1,88 @@
+"""One model and its variants, each of which differs from it in what a file says.
+
+A file declares them, and `bin/benchmark.py --ablation FILE` runs them:
+
+    from piavae_jax.benchmark.ablation import Ablation
+
+    def get_ablation():
+        return Ablation(
+            "multvae_pia",
+            {
+                "a mask per user": {"mask.kind": "per_user"},
+                "beta .05": {"kl.cap": 0.05},
+            },
+        )
+"""
+
+import re
+import runpy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from piavae_jax.benchmark.neural import neural
+from piavae_jax.benchmark.registry import SYSTEMS
+from piavae_jax.benchmark.sized_config import sized_config
+from piavae_jax.benchmark.system import System
+from piavae_jax.config import apply_settings, validate
+from piavae_jax.data.prepared import PreparedDataset
+from piavae_jax.errors import UserError
+from piavae_jax.presets import PRESETS
+
+
+class Ablation(NamedTuple):
+    """A model, and what is varied, one thing at a time."""
+
+    preset: str
+    """The model that all are compared with: one of `presets.PRESETS`, with the settings that fit the data's size."""
+    variants: Mapping[str, Mapping[str, Any]]
+    """By name, such as "beta .05", values by config path, such as `{"kl.cap": 0.05}`."""
+
+
+def read_ablation(file: Path) -> Ablation:
+    """What `get_ablation()` of a Python file returns.
+
+    Raises:
+      UserError: there is no such file or function, it fails, or returns something else.
+    """
+    if not file.is_file():
+        raise UserError(f"--ablation must name a Python file, got {file}: configs/ablation_masks.py is one")
+    try:
+        declare = runpy.run_path(str(file)).get("get_ablation")
+        ablation = None if declare is None else declare()
+    except Exception as error:  # the user's file raises what it likes
+        raise UserError(f"{file} failed: {type(error).__name__}: {error}; correct it") from error
+    if not isinstance(ablation, Ablation):
+        raise UserError(f"{file} must have get_ablation() that returns an Ablation, got {ablation!r}; correct it")
+    return ablation
+
+
+def ablation_systems(ablation: Ablation, dataset: PreparedDataset) -> list[System]:
+    """The model and its variants as systems; the model is the benchmark's own, so that either runs once.
+
+    Raises:
+      UserError: the preset or a setting is unknown, or two variants cannot be told apart.
+    """
+    name, variants = ablation
+    if name not in PRESETS or name not in SYSTEMS:
+        known = ", ".join(system for system in SYSTEMS if system in PRESETS)
+        raise UserError(f"the preset of an ablation must be one of {known}, got {name!r}")
+    base, systems = SYSTEMS[name], {}
+    for variant, settings in variants.items():
+        try:
+            validate(apply_settings(sized_config(dataset, name), settings))
+        except UserError as error:
+            raise UserError(f'the variant "{variant}" cannot be: {error}') from error
+        folder = f"{name}-{_slug(variant)}"
+        if folder in systems:
+            raise UserError(f'variants must differ in their letters and digits, got "{variant}" after one like it')
+        label = f"{base.label}, {variant}"
+        systems[folder] = neural(folder, label, family=base.family, preset=name, settings=settings)._replace(
+            baseline=name
+        )
+    return [base, *systems.values()]
+
+
+def _slug(variant: str) -> str:
+    """What a folder can be named."""
+    return re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")

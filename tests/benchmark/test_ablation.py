@@ -1,0 +1,97 @@
+"""A model and its variants, declared in a file."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+from fakes import TINY as THREE_EPOCHS
+
+from piavae_jax.benchmark import command
+from piavae_jax.benchmark.ablation import Ablation, ablation_systems, read_ablation
+from piavae_jax.benchmark.neural import neural
+from piavae_jax.benchmark.registry import SYSTEMS
+from piavae_jax.data.json_files import read_json
+from piavae_jax.errors import UserError
+
+TINY = {**THREE_EPOCHS, "training.epochs": 1}
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def declare(folder, body):
+    file = folder / "ablation.py"
+    file.write_text(f"from piavae_jax.benchmark.ablation import Ablation\n\n\ndef get_ablation():\n    {body}\n")
+    return file
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("ablation_*.py")), ids=lambda file: file.stem)
+def test_the_ablations_of_configs_can_be_run(file, dataset):
+    ablation = read_ablation(file)
+    systems = ablation_systems(ablation, dataset)
+    assert systems[0] is SYSTEMS[ablation.preset]
+    assert len({system.name for system in systems}) == len(ablation.variants) + 1
+    assert {system.baseline for system in systems[1:]} == {ablation.preset}
+    assert f"configs/{file.name}" in runpy.run_path(str(file))["__doc__"]
+
+
+def test_a_variant_is_its_model_but_for_what_is_said(dataset, tmp_path, console):
+    ablation = Ablation("multvae", {"Beta .05!": {**TINY, "kl.cap": 0.05}})
+    base, variant = ablation_systems(ablation, dataset)
+    assert (variant.name, variant.label) == ("multvae-beta-05", "Multi-VAE, Beta .05!")
+    assert (variant.family, variant.baseline) == (base.family, "multvae")
+    outcomes = [
+        system.run(dataset, tmp_path / system.name, 0, console)
+        for system in (variant, neural("x", "X", preset="multvae", settings=TINY))
+    ]
+    varied, plain = (outcome.settings["config"] for outcome in outcomes)
+    assert (varied["kl"].pop("cap"), plain["kl"].pop("cap")) == (0.05, 0.2)
+    assert varied == plain
+
+
+def test_the_command_compares_each_variant_with_the_model(dataset, tmp_path, console, monkeypatch):
+    tiny = neural("multvae_pia", "Multi-VAE + PIA", settings=TINY)
+    monkeypatch.setattr("piavae_jax.benchmark.ablation.SYSTEMS", {"multvae_pia": tiny})
+    variant = {**TINY, "mask.kind": "per_user"}
+    file = declare(tmp_path, f'return Ablation("multvae_pia", {{"a mask per user": {variant!r}}})')
+    out = tmp_path / "out"
+    command.run_benchmark(dataset.path, models="all", ablation=file, seeds=2, out=out, console=console, command="x")
+    assert "Multi-VAE + PIA, a mask per user minus Multi-VAE + PIA" in console.file.getvalue()
+    (uplift, *_) = read_json(out / "results.json")["uplifts"]
+    assert uplift["baseline"] == "Multi-VAE + PIA"
+    written = (out / "results.md").read_text()
+    command.report_benchmark(out, console=console)  # without the file that declared the variants
+    assert (out / "results.md").read_text() == written
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return 1", r"must have get_ablation\(\) that returns an Ablation, got 1"),
+        ("return Ablation", r"must have get_ablation\(\) that returns an Ablation, got <class"),
+        ("raise KeyError('x')", "failed: KeyError: 'x'; correct it"),
+    ],
+)
+def test_what_a_file_may_not_declare(tmp_path, body, message):
+    with pytest.raises(UserError, match=message):
+        read_ablation(declare(tmp_path, body))
+
+
+def test_a_file_that_is_none(tmp_path):
+    with pytest.raises(UserError, match=r"--ablation must name a Python file, got .*gone\.py"):
+        read_ablation(tmp_path / "gone.py")
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(UserError, match=r"must have get_ablation\(\) that returns an Ablation, got None"):
+        read_ablation(tmp_path / "empty.py")
+
+
+@pytest.mark.parametrize(
+    ("ablation", "message"),
+    [
+        (Ablation("ease", {}), "the preset of an ablation must be one of multidae, .*, got 'ease'"),
+        (Ablation("multvae", {"b": {"kl.gap": 1}}), 'the variant "b" cannot be: .*gap'),
+        (Ablation("multvae", {"b": {"kl.cap": -1.0}}), 'the variant "b" cannot be: .*cap'),
+        (Ablation("multvae", {"b 1": {}, "B-1": {}}), 'must differ in their letters and digits, got "B-1"'),
+    ],
+)
+def test_what_an_ablation_may_not_be(dataset, ablation, message):
+    with pytest.raises(UserError, match=message):
+        ablation_systems(ablation, dataset)
