@@ -1,6 +1,6 @@
 """Systems that fuse trained models with a linear one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ from piavae_jax.benchmark.linear import chosen_settings
 from piavae_jax.benchmark.neural import RUN, config_of, count_parameters, listening
 from piavae_jax.benchmark.records import is_done, run_path
 from piavae_jax.benchmark.system import Outcome, System
-from piavae_jax.config import ExperimentConfig, apply_settings, to_dict
+from piavae_jax.config import ExperimentConfig, apply_settings, differences, to_dict
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.training import run_folder
 from piavae_jax.training.ensemble import FusedResult, fit_fused
@@ -25,22 +25,23 @@ def fused(
     name: str,
     label: str,
     *,
-    preset: str,
+    presets: Sequence[str],
     linear: str,
     members: int = 1,
     settings: Mapping[str, Any] = _NOTHING,
 ) -> System:
-    """Build a system that adds the scores of a preset's members and of a linear model.
+    """Build a system that adds the scores of one preset's members, or of several presets', and of a linear model.
 
     The linear model is the best of its grid on the validation users; then the members are trained, unless the benchmark
-    has trained them as a system of their own, and the weight is chosen on the same users.
+    has trained them as a system of their own, and the weight, and the shares of several presets, are chosen on the same
+    users.
 
     Args:
       name: of the system.
       label: for tables.
-      preset: of the members, one of `presets.PRESETS`.
+      presets: of the members, among `presets.PRESETS`.
       linear: `ease`, `edlae` or `edlae_weighted`, a key of `BASELINES`.
-      members: models that differ by their seed.
+      members: models of each preset that differ by their seed.
       settings: values by config path that differ from `sized_config`.
     """
 
@@ -50,12 +51,14 @@ def fused(
         console.print(f"    {linear}  {', '.join(f'{key} {value:g}' for key, value in chosen.items())}")
         fusion = {"linear": linear.removesuffix("_weighted"), "members": members, **chosen}
         # Members of two seeds of the system must not be the same models.
-        config = apply_settings(
-            config_of(dataset, preset, name=name, seed=seed * members),
-            {**settings, **{f"fusion.{field}": value for field, value in fusion.items()}},
+        own, *others = (
+            apply_settings(config_of(dataset, preset, name=name, seed=seed * members), settings) for preset in presets
         )
+        fusion["others"] = tuple(differences(other, own) for other in others)
+        config = apply_settings(own, {f"fusion.{field}": value for field, value in fusion.items()})
         seeds = range(config.seed, config.seed + members)
-        trained = [path / RUN for path in (run_path(root, preset, seed) for seed in seeds) if is_done(path)]
+        folders = [run_path(root, preset, seed) for preset in presets for seed in seeds]
+        trained = [folder / RUN for folder in folders if is_done(folder)]
         with listening(console) as listener:
             result = fit_fused(config, dataset, folder / RUN, listener=listener, trained=trained)
         return _measure(result, config, dataset)
@@ -78,6 +81,7 @@ def _measure(result: FusedResult, config: ExperimentConfig, dataset: PreparedDat
         parameters=linear + sum(count_parameters(member) for member in result.params.members),
         settings={
             "weight": float(result.params.weight),
+            "shares": [] if result.params.shares is None else result.params.shares.tolist(),
             "validation": [choice._asdict() for choice in result.choices],
             "config": {name: values[name] for name in values if name not in ("name", "seed", "workdir", "data")},
         },

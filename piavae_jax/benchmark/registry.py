@@ -35,8 +35,14 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
             neural("warpvae", "WARP-VAE"),
             neural("warpvae_pia", "WARP-VAE + PIA"),
             neural("hvamp", "H+Vamp (gated)"),
-            fused("fusion", "RecVAE + PIA + EDLAE", preset="recvae_pia", linear="edlae_weighted"),
-            fused("fusion_warp", "WARP-VAE + PIA + EDLAE", preset="warpvae_pia", linear="edlae_weighted"),
+            fused("fusion", "RecVAE + PIA + EDLAE", presets=("recvae_pia",), linear="edlae_weighted"),
+            fused("fusion_warp", "WARP-VAE + PIA + EDLAE", presets=("warpvae_pia",), linear="edlae_weighted"),
+            fused(
+                "fusion_both",
+                "WARP-VAE, RecVAE + PIA, EDLAE",
+                presets=("warpvae_pia", "recvae_pia"),
+                linear="edlae_weighted",
+            ),
         )
     }
 )
@@ -50,6 +56,8 @@ UPLIFTS = (
     ("fusion", "recvae_pia"),
     ("fusion_warp", "edlae_weighted"),
     ("fusion_warp", "warpvae_pia"),
+    ("fusion_both", "fusion_warp"),
+    ("fusion_both", "fusion"),
 )
 """Pairs of a system and what it adds something to: PIA, or the other half of a fusion."""
 

@@ -27,7 +27,7 @@ from piavae_jax.config.schema import (
     TrainingConfig,
 )
 from piavae_jax.config.serialization import from_dict, to_dict
-from piavae_jax.config.settings import apply_settings, get_field
+from piavae_jax.config.settings import apply_settings, differences, get_field
 
 __all__ = [
     "ANCHOR_FORMS",
@@ -54,6 +54,7 @@ __all__ = [
     "StagesConfig",
     "TrainingConfig",
     "apply_settings",
+    "differences",
     "from_dict",
     "get_field",
     "to_dict",

@@ -31,7 +31,13 @@ from piavae_jax.config.schema import (
 )
 from piavae_jax.errors import UserError
 
-_TYPES: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", str: "a string"}
+_TYPES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "a string",
+    dict: "a dictionary of values by config path",
+}
 _SEEDS = 2**32  # a PRNG key made of a larger number would be that of a smaller one
 
 
@@ -188,7 +194,7 @@ def _validate_together(config: ExperimentConfig) -> None:
     """Rules between fields of different parts."""
     name, fusion = config.model.name, config.fusion
     shards = config.training.item_shards
-    fuses = fusion.members > 1 or fusion.linear != "none"
+    fuses = fusion.members > 1 or len(fusion.others) > 0 or fusion.linear != "none"
     _require(shards == 1 or not fuses, "training.item_shards", "be 1 for fused models", shards, "or switch fusion off")
     with_pia = name in WITH_POSTERIOR or not config.pia.enabled
     _require(with_pia, "pia.enabled", f"be False for {name}, which has no posterior to align", True, "switch it off")

@@ -142,6 +142,10 @@ class FusionConfig:
 
     members: int = 1
     """Models that differ by their seed, `seed` and the following numbers; their log-softmax is averaged."""
+    others: tuple[dict, ...] = ()
+    """Models of other kinds: for each kind, values by config path that differ from this config, such as
+    `{"pia.enabled": False}`; `config.differences` finds them. There are `members` of every kind, and the share of each
+    kind in the score is chosen on validation users."""
     linear: str = "none"
     """The linear model whose scores are added: `none`, `ease` or `edlae`."""
     regularization: float = 300.0

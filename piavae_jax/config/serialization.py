@@ -24,8 +24,15 @@ def _from_dict(kind: type, values: Any, prefix: str) -> Any:
         if dataclasses.is_dataclass(fields[name].type):
             parsed[name] = _from_dict(fields[name].type, value, f"{prefix}{name}.")  # type: ignore[arg-type]
         else:
-            parsed[name] = tuple(value) if isinstance(value, list) else value
+            parsed[name] = _with_tuples(value)
     return kind(**parsed)
+
+
+def _with_tuples(value: Any) -> Any:
+    """What JSON has as a list is a tuple in a config."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(entry) for name, entry in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def from_dict(values: dict[str, Any]) -> ExperimentConfig:

@@ -1,12 +1,16 @@
-"""Settings of a config by path, such as `{"pia.weight": 0.5}`, put in place and checked."""
+"""Settings of a config by path, such as `{"pia.weight": 0.5}`: put in place and checked, or found."""
 
 import copy
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from piavae_jax.config.checks import validate
 from piavae_jax.config.schema import ExperimentConfig
 from piavae_jax.errors import UserError
+
+OWN = ("name", "seed", "workdir", "data", "fusion")
+"""Fields, or parts, that say which run this is rather than what kind of model."""
 
 
 def get_field(config: ExperimentConfig, path: str) -> Any:
@@ -35,3 +39,22 @@ def apply_settings(config: ExperimentConfig, settings: Mapping[str, Any]) -> Exp
         holder, _, name = path.rpartition(".")
         setattr(get_field(changed, holder) if holder else changed, name, value)
     return validate(changed)
+
+
+def differences(config: ExperimentConfig, base: ExperimentConfig) -> dict[str, Any]:
+    """By path, the values of a config that `base` has otherwise; name, seed, folders and fusion are not looked at.
+
+    `apply_settings(base, differences(config, base))` is the config but for these.
+    """
+    return {path: value for path, value in _values(config) if get_field(base, path) != value}
+
+
+def _values(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(part):
+        path, value = f"{prefix}{field.name}", getattr(part, field.name)
+        if path in OWN:
+            continue
+        if dataclasses.is_dataclass(value):
+            yield from _values(value, f"{path}.")
+        else:
+            yield path, value

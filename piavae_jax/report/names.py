@@ -4,19 +4,19 @@ import polars as pl
 
 from piavae_jax.analysis.harness.labels import MODEL_NAMES
 from piavae_jax.config import ExperimentConfig
-from piavae_jax.training.fusion import fuses
+from piavae_jax.training.fusion import kinds_of
 
 
 def model_name(config: ExperimentConfig) -> str:
     """Such as "Multi-VAE + PIA", or "3 x RecVAE + EDLAE" for a fused one."""
-    name = MODEL_NAMES[config.model.name]
-    if config.pia.enabled:
-        name += " + PIA"
-    if not fuses(config):
-        return name
-    if config.fusion.members > 1:
-        name = f"{config.fusion.members} x {name}"
-    return name if config.fusion.linear == "none" else f"{name} + {config.fusion.linear.upper()}"
+    fusion = config.fusion
+    parts = [_kind_name(kind, fusion.members) for kind in kinds_of(config)]
+    return " + ".join([*parts, *([] if fusion.linear == "none" else [fusion.linear.upper()])])
+
+
+def _kind_name(kind: ExperimentConfig, members: int) -> str:
+    name = MODEL_NAMES[kind.model.name] + " + PIA" * kind.pia.enabled
+    return name if members == 1 else f"{members} x {name}"
 
 
 def item_names(vocabulary: pl.DataFrame) -> list[str]:

@@ -1,13 +1,14 @@
 """How a run was trained: its epochs, and those of the members of a fused one."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from piavae_jax.benchmark.formats import metric_title
 from piavae_jax.report.charts import LineChart, line_chart
 from piavae_jax.training import run_folder
 from piavae_jax.training.curves import TERMS
-from piavae_jax.training.ensemble import MEMBERS
+from piavae_jax.training.ensemble import member_configs
 from piavae_jax.training.fusion import fuses
 from piavae_jax.training.run_folder import RunFolder
 
@@ -30,7 +31,7 @@ def read_history(run: RunFolder) -> History:
     """Read the epochs of a run, or of the members of a fused one."""
     runs = [run]
     if fuses(run.config):
-        folders = sorted((run.path / MEMBERS).glob("[0-9]*"), key=lambda path: int(path.name))
+        folders = [Path(member.workdir) for member in member_configs(run.config, run.path)]
         runs = [run_folder.load(path) for path in folders if run_folder.exists(path)]
     records = [run_folder.read_metrics(one) for one in runs]
     seconds = sum(record["train_seconds"] + record["validation_seconds"] for epochs in records for record in epochs)

@@ -17,7 +17,7 @@ from piavae_jax.serving.histories import Histories, HistoriesLike, read_historie
 from piavae_jax.serving.items import UNKNOWN, ItemIndex, series_of
 from piavae_jax.serving.ranking import RankedRows, rank_rows
 from piavae_jax.serving.scorer import Restriction, Scorer
-from piavae_jax.training.recipes import build_recipe
+from piavae_jax.training.fusion import member_recipes
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import RunFolder
 
@@ -208,7 +208,7 @@ class Recommender:
           UserError: the histories are malformed, or the model is an ensemble.
         """
         known = self.read(histories)
-        means = vectors.posterior_means(self.params, self.model, known.rows)
+        means = vectors.posterior_means(self.params, self.models[0], known.rows)
         embedding = pl.Series(means.reshape(-1)).reshape(means.shape)
         return pl.DataFrame({"user_id": known.users, "embedding": embedding})
 
@@ -241,9 +241,9 @@ class Recommender:
         return int(k)
 
     @property
-    def model(self) -> Model | HierarchicalModel:
-        """The autoencoder; of a fused model, that of every member."""
-        return build_recipe(self.run.config, self.run.catalogue).model
+    def models(self) -> tuple[Model | HierarchicalModel, ...]:
+        """The autoencoder; of a fused model, that of each member."""
+        return tuple(recipe.model for recipe in member_recipes(self.run.config, self.run.catalogue))
 
     def _index_of(self, item: Any) -> int:
         (index,) = self.items.encode_known([item], name="item")
@@ -251,7 +251,7 @@ class Recommender:
 
     def _item_vectors(self, by: str) -> list[np.ndarray]:
         if by == "decoder":
-            return vectors.decoder_vectors(self.params, self.model)
+            return vectors.decoder_vectors(self.params, self.models)
         if by != "anchors":
             raise UserError(f"by must be one of {', '.join(ITEM_VECTORS)}, got {by!r}")
         found = vectors.anchors(self.params)

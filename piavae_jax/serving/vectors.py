@@ -1,6 +1,6 @@
 """Vectors of a trained model: its anchors, its decoder's items, its users' posterior means."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,11 +27,15 @@ def anchors(params: Any) -> list[np.ndarray]:
     return [np.asarray(member["anchors"]) for member in members(params) if "anchors" in member]
 
 
-def decoder_vectors(params: Any, model: Model | HierarchicalModel) -> list[np.ndarray]:
+def decoder_vectors(params: Any, models: Sequence[Model | HierarchicalModel]) -> list[np.ndarray]:
     """float32[I, H] of each member, the rows that its last layer multiplies with to score each item."""
+    return [_last_rows(member, model) for member, model in zip(members(params), models, strict=True)]
+
+
+def _last_rows(params: Mapping[str, Any], model: Model | HierarchicalModel) -> np.ndarray:
     z = jnp.zeros((1, model.latent_dim), jnp.float32)
     latents = (z, z) if isinstance(model, HierarchicalModel) else (z,)
-    return [np.asarray(model.decode_factored(member, *latents).kernel).T for member in members(params)]
+    return np.asarray(model.decode_factored(params, *latents).kernel).T
 
 
 def posterior_means(params: Any, model: Model | HierarchicalModel, rows: CSR) -> np.ndarray:

@@ -1,19 +1,19 @@
 """Training a fused model: its members in run folders of their own, then one checkpoint that holds them all."""
 
-import copy
 import json
 import shutil
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from piavae_jax.config import ExperimentConfig, FusionConfig
+from piavae_jax.config import ExperimentConfig, apply_settings
 from piavae_jax.data.json_files import write_json
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
@@ -26,11 +26,12 @@ from piavae_jax.training.fusion import (
     choose_weight,
     fit_linear,
     fuses,
+    kinds_of,
     like_linear,
     linear_score_of,
     make_fused_score,
+    member_recipes,
 )
-from piavae_jax.training.recipe import Recipe
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.session import SELECTION_METRIC
 from piavae_jax.training.state import init_state
@@ -47,19 +48,26 @@ class FusedResult(NamedTuple):
     params: FusedParams
     members: Sequence[FitResult]
     choices: Sequence[WeightChoice]
-    """What each weight reached on validation; empty without a linear model."""
+    """What each weight, and shares of kinds, reached on validation; empty where there is nothing to choose."""
     linear_seconds: float
     """What fitting the linear model took; 0 without one."""
 
 
-def member_config(config: ExperimentConfig, number: int, workdir: Path) -> ExperimentConfig:
-    """The experiment of one member: the config with a seed of its own, unfused, in `members/SEED`."""
-    member = copy.deepcopy(config)
-    member.seed += number
-    member.name = f"{config.name}-{member.seed}"
-    member.fusion = FusionConfig()
-    member.workdir = str(workdir / MEMBERS / str(member.seed))
-    return member
+def member_configs(config: ExperimentConfig, workdir: Path) -> list[ExperimentConfig]:
+    """The experiments of all members, unfused: of each kind, one for each seed.
+
+    The first kind is the config's own and stays in `members/SEED`, the next ones in `members/KIND-SEED`.
+
+    Raises:
+      UserError: a setting of `config.fusion.others` cannot be.
+    """
+    members = []
+    for kind, own in enumerate(kinds_of(config)):
+        for seed in range(config.seed, config.seed + config.fusion.members):
+            folder = f"{kind}-{seed}" if kind else f"{seed}"
+            settings = {"seed": seed, "name": f"{config.name}-{folder}", "workdir": str(workdir / MEMBERS / folder)}
+            members.append(apply_settings(own, settings))
+    return members
 
 
 def fit_fused(
@@ -79,58 +87,64 @@ def fit_fused(
       trained: run folders; one that is what a member will be is copied in its place, not trained again.
       init_from: an earlier run to start from: a fused one gives each member its own, any other is the start of all.
     """
+    configs = member_configs(config, workdir)
     with run_folder.locked(workdir):
         starts = _member_starts(config, init_from)
         if run_folder.exists(workdir):
             run = run_folder.load(workdir)
             run_folder.check_resumable(run, config, dataset)
         else:
-            for start in starts:
+            for member, start in zip(configs, starts, strict=True):
                 if start is not None:
-                    find_origin(start, config, dataset)  # refuses what cannot be, before anything is written
+                    find_origin(start, member, dataset)  # refuses what cannot be, before anything is written
             run = run_folder.create(workdir, config, dataset)
         members = []
-        for number, start in enumerate(starts):
-            member = member_config(config, number, workdir)
+        for member, start in zip(configs, starts, strict=True):
             _take_over(member, dataset, trained)
             members.append(fit(member, dataset, Path(member.workdir), listener=listener, init_from=start))
-        recipe = members[0].session.recipe
-        score = make_fused_score(recipe.score, linear_score_of(config.fusion))
+        scores = tuple(member.session.recipe.score for member in members)
+        score = make_fused_score(scores, linear_score_of(config.fusion))
         if (workdir / FUSION).is_dir():
-            return FusedResult(run, score, restore_fused(run, recipe), members, *_read_choices(workdir))
+            return FusedResult(run, score, restore_fused(run), members, *_read_choices(workdir))
         started = time.perf_counter()
         linear = fit_linear(config.fusion, dataset.train, dataset.num_items)
         linear_seconds = 0.0 if linear is None else time.perf_counter() - started
         params = FusedParams(tuple(member.params for member in members), linear, jnp.float32(0.0))
         choices: Sequence[WeightChoice] = ()
-        if linear is not None:
+        kinds = 1 + len(config.fusion.others)
+        if linear is not None or kinds > 1:
             params, choices = choose_weight(
                 score,
                 params,
                 members[0].session.validation,
                 weights=config.fusion.weights,
                 metric=SELECTION_METRIC,
+                kinds=kinds,
             )
         _write_choices(workdir, choices, linear_seconds)  # first: the checkpoint is the sign of a finished model
-        with closing(ocp.StandardCheckpointer()) as checkpointer:
-            checkpointer.save((workdir / FUSION).absolute(), params._asdict())
+        save_fused(workdir, params)
         return FusedResult(run, score, params, members, choices, linear_seconds)
 
 
 def _member_starts(config: ExperimentConfig, init_from: WarmStart | None) -> list[WarmStart | None]:
-    count = config.fusion.members
+    count = config.fusion.members * (1 + len(config.fusion.others))
     if init_from is None:
         return [None] * count
     source = run_folder.load(init_from.source)
     if not fuses(source.config):
         return [init_from] * count
-    if source.config.fusion.members < count:
+    ours, theirs = config.fusion, source.config.fusion
+    if theirs.members < ours.members or len(theirs.others) < len(ours.others):
         raise UserError(
-            f"{source.path} has config.fusion.members={source.config.fusion.members}, the new run {count}; "
-            "each member starts from one of its own: train fewer, or start from a single one"
+            f"{source.path} has config.fusion.members={theirs.members} and {len(theirs.others)} others, the new run "
+            f"{ours.members} and {len(ours.others)}; each member starts from one of its own: train fewer, or start "
+            "from a single one"
         )
-    paths = (Path(member_config(source.config, number, source.path).workdir) for number in range(count))
-    return [init_from._replace(source=path) for path in paths]
+    members = member_configs(source.config, source.path)
+    kinds = [members[first : first + ours.members] for first in range(0, len(members), theirs.members)]
+    return [
+        init_from._replace(source=Path(member.workdir)) for kind in kinds[: 1 + len(ours.others)] for member in kind
+    ]
 
 
 def _take_over(member: ExperimentConfig, dataset: PreparedDataset, trained: Iterable[Path]) -> None:
@@ -153,22 +167,40 @@ def _write_choices(workdir: Path, choices: Sequence[WeightChoice], linear_second
 def _read_choices(workdir: Path) -> tuple[Sequence[WeightChoice], float]:
     try:
         values = json.loads((workdir / CHOICES).read_text(encoding="utf-8"))
-        return [WeightChoice(**choice) for choice in values["validation"]], values["linear_seconds"]
+        choices = [
+            WeightChoice(**choice)._replace(shares=tuple(choice.get("shares", ()))) for choice in values["validation"]
+        ]
+        return choices, values["linear_seconds"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{workdir / CHOICES} cannot be read ({error}); restore a copy or train again") from error
 
 
-def restore_fused(run: RunFolder, recipe: Recipe) -> FusedParams:
+def save_fused(workdir: Path, params: FusedParams) -> None:
+    """Write the parameters of a fused model as the checkpoint of its run folder."""
+    arrays = params._asdict()
+    if params.shares is None:
+        del arrays["shares"]  # the checkpoint of a model of one kind has no such entry
+    with closing(ocp.StandardCheckpointer()) as checkpointer:
+        checkpointer.save((workdir / FUSION).absolute(), arrays)
+
+
+def restore_fused(run: RunFolder) -> FusedParams:
     """Read the parameters of a fused model; raises UserError where they are missing or damaged."""
     folder = (run.path / FUSION).absolute()
     if not folder.is_dir():
         raise UserError(f"{run.path} holds no {FUSION} folder; its training has not ended: run bin/train.py again")
     fusion = run.config.fusion
-    like = {
-        "members": (jax.eval_shape(lambda: init_state(recipe, run.config)).params,) * fusion.members,
+    recipes, members = member_recipes(run.config, run.catalogue), member_configs(run.config, run.path)
+    like: dict[str, Any] = {
+        "members": tuple(
+            jax.eval_shape(partial(init_state, recipe, member)).params
+            for recipe, member in zip(recipes, members, strict=True)
+        ),
         "linear": like_linear(fusion, run.vocabulary.height),
         "weight": jax.ShapeDtypeStruct((), jnp.float32),
     }
+    if fusion.others:
+        like["shares"] = jax.ShapeDtypeStruct((len(members),), jnp.float32)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like)
     try:

@@ -14,7 +14,7 @@ from piavae_jax.evaluation import UserMetrics, parse_metrics, systems_table
 from piavae_jax.training.curves import draw_curves
 from piavae_jax.training.ensemble import FusedResult, fit_fused
 from piavae_jax.training.fit import FitResult, Listener, fit
-from piavae_jax.training.fusion import fuses
+from piavae_jax.training.fusion import WeightChoice, fuses
 from piavae_jax.training.progress import ProgressBar
 from piavae_jax.training.results import evaluate_run, write_results
 from piavae_jax.training.run_folder import Origin
@@ -102,14 +102,20 @@ def _run_fused(
     for member in result.members:
         _show_origin(member.run.origin, console)
     if result.choices:
-        reached = "  ".join(f"{choice.weight:g}: {choice.metric:.4f}" for choice in result.choices)
-        console.print(f"weight of {config.fusion.linear}, validation {SELECTION_METRIC}  {reached}", highlight=False)
+        reached = "  ".join(f"{_describe(choice)}: {choice.metric:.4f}" for choice in result.choices)
+        sought = f"weight of {config.fusion.linear}" + " at shares of the models" * bool(config.fusion.others)
+        console.print(f"{sought}, validation {SELECTION_METRIC}  {reached}", highlight=False)
     console.print(
         f"run folder  {workdir}\n  fusion/ (all that recommends), members/, results/\n"
         f"next  python bin/evaluate.py --workdir {workdir}",
         highlight=False,
     )
     return result
+
+
+def _describe(choice: WeightChoice) -> str:
+    shares = "/".join(f"{share:g}" for share in choice.shares)
+    return f"{choice.weight:g} at {shares}" if shares else f"{choice.weight:g}"
 
 
 def _show_results(

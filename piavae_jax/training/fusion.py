@@ -1,53 +1,97 @@
 """Late fusion: trained VAEs and a closed-form linear model, their scores added with a weight that validation chose.
 
-`score = mean over members of log_softmax(logits) + weight * linear score`. Learning both at once fails: the linear
-model has seen its training users, and the VAE learns to trust it too much.
+`score = sum over members of share * log_softmax(logits) + weight * linear score`, the shares adding up to 1. Learning
+both at once fails: the linear model has seen its training users, and the VAE learns to trust it too much.
 """
 
+import itertools
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from piavae_jax.baselines import Baseline, PrunedWeights, ease, edlae, full_rank_scores, prune, pruned_scores
-from piavae_jax.config import ExperimentConfig, FusionConfig
+from piavae_jax.config import ExperimentConfig, FusionConfig, apply_settings
+from piavae_jax.config.settings import OWN
 from piavae_jax.data.csr import CSR
+from piavae_jax.errors import UserError
 from piavae_jax.evaluation import Evaluator, ScoreFn
+from piavae_jax.training.catalogue import Catalogue
+from piavae_jax.training.recipe import Recipe
+from piavae_jax.training.recipes import build_recipe
 from piavae_jax.types import SparseBatch
+
+_PARTS = 4
+"""Shares are multiples of 1 / `_PARTS`."""
 
 
 class FusedParams(NamedTuple):
     """What a fused model scores with."""
 
     members: tuple[dict, ...]
-    """Parameters of the VAEs."""
+    """Parameters of the M VAEs, those of one kind beside one another."""
     linear: Any
     """Of the linear model: `{"weights": float32[I, I]}`, or `PrunedWeights`; None where there is none."""
     weight: jax.Array
     """float32[], of the linear score."""
+    shares: jax.Array | None = None
+    """float32[M], of each member; None where all are of one kind, and alike."""
 
 
 class WeightChoice(NamedTuple):
-    """A weight and what it reached on validation."""
+    """A weight, shares, and what they reached on validation."""
 
     weight: float
     metric: float
+    shares: tuple[float, ...] = ()
+    """Of each kind of members; none where there is one kind."""
 
 
 def fuses(config: ExperimentConfig) -> bool:
     """Whether a config asks for more than one model."""
-    return config.fusion.members > 1 or config.fusion.linear != "none"
+    fusion = config.fusion
+    return fusion.members > 1 or len(fusion.others) > 0 or fusion.linear != "none"
+
+
+def kinds_of(config: ExperimentConfig) -> list[ExperimentConfig]:
+    """The experiment of each kind of members, not fused: the config's own, then the others.
+
+    Raises:
+      UserError: a setting of `config.fusion.others` cannot be.
+    """
+    own = apply_settings(config, {"fusion": FusionConfig()})
+    return [own, *(_other_kind(own, settings) for settings in config.fusion.others)]
+
+
+def _other_kind(own: ExperimentConfig, settings: dict[str, Any]) -> ExperimentConfig:
+    for path in settings:
+        if path.partition(".")[0] in OWN:
+            raise UserError(f"config.fusion.others must leave {path} to the config itself; leave it out")
+    return apply_settings(own, settings)
+
+
+def member_recipes(config: ExperimentConfig, catalogue: Catalogue) -> tuple[Recipe, ...]:
+    """M recipes, one for each member, in the order of `FusedParams.members`."""
+    recipes = [build_recipe(kind, catalogue) for kind in kinds_of(config)]
+    return tuple(recipe for recipe in recipes for _ in range(config.fusion.members))
 
 
 @cache  # as `make_score_fn`: what is compiled is found by the function
-def make_fused_score(member_score: ScoreFn, linear_score: ScoreFn | None) -> ScoreFn:
-    """Build `score(params: FusedParams, batch) -> float32[B, I]`."""
+def make_fused_score(member_scores: tuple[ScoreFn, ...], linear_score: ScoreFn | None) -> ScoreFn:
+    """Build `score(params: FusedParams, batch) -> float32[B, I]` of M members' scorers and that of the linear model."""
 
     def score(params: FusedParams, batch: SparseBatch) -> jax.Array:
-        logits = [jax.nn.log_softmax(member_score(member, batch)) for member in params.members]
-        total = sum(logits[1:], start=logits[0]) / len(logits)
+        logits = [
+            jax.nn.log_softmax(member_score(member, batch))
+            for member_score, member in zip(member_scores, params.members, strict=True)
+        ]
+        if params.shares is None:
+            total = sum(logits[1:], start=logits[0]) / len(logits)
+        else:
+            weighted = [share * logit for share, logit in zip(params.shares, logits, strict=True)]
+            total = sum(weighted[1:], start=weighted[0])
         if linear_score is None:
             return total
         return total + params.weight * linear_score(params.linear, batch)
@@ -95,17 +139,58 @@ def like_linear(fusion: FusionConfig, num_items: int) -> Any:
 
 
 def choose_weight(
-    score: ScoreFn, params: FusedParams, evaluator: Evaluator, *, weights: tuple[float, ...], metric: str
+    score: ScoreFn,
+    params: FusedParams,
+    evaluator: Evaluator,
+    *,
+    weights: tuple[float, ...],
+    metric: str,
+    kinds: int = 1,
 ) -> tuple[FusedParams, list[WeightChoice]]:
-    """Take the weight that is best on the evaluator's users, of equals the first.
+    """Take the weight, and the shares where there are several kinds, that are best on the evaluator's users.
+
+    Shares are equal while the weight is chosen; they are chosen with that weight, in quarters, and then the weight
+    again: every pair of both would be evaluated many times as often.
+
+    Args:
+      score: of `make_fused_score`.
+      params: M members, those of one kind beside one another, of each kind as many; and a linear model or none.
+      evaluator: of the validation users.
+      weights: candidates for the weight of the linear score; of no use where there is none.
+      metric: label of what is to be large.
+      kinds: of members.
 
     Returns:
-      The parameters with that weight, and what each reached.
+      The parameters with the best, of equals the first, and all that was tried.
     """
     placed = jax.device_put(params)
-    choices = []
-    for weight in weights:
-        users = evaluator.evaluate(score, placed._replace(weight=jnp.float32(weight)))
-        choices.append(WeightChoice(weight, users.summary(metric).mean))
-    best = choices[int(np.argmax([choice.metric for choice in choices]))]
-    return placed._replace(weight=jnp.float32(best.weight)), choices
+    tried: dict[tuple[float, tuple[float, ...]], WeightChoice] = {}
+
+    def fused(weight: float, shares: tuple[float, ...]) -> FusedParams:
+        own = None
+        if kinds > 1:
+            of_each = len(params.members) // kinds
+            own = jnp.repeat(jnp.asarray(shares, jnp.float32) / of_each, of_each)
+        return placed._replace(weight=jnp.float32(weight), shares=own)
+
+    def sweep(candidates: Sequence[tuple[float, tuple[float, ...]]]) -> WeightChoice:
+        for weight, shares in candidates:
+            if (weight, shares) not in tried:
+                users = evaluator.evaluate(score, fused(weight, shares))
+                tried[weight, shares] = WeightChoice(weight, users.summary(metric).mean, shares)
+        return max(tried.values(), key=lambda choice: choice.metric)
+
+    weights = (0.0,) if params.linear is None else weights
+    equal = (1 / kinds,) * kinds if kinds > 1 else ()
+    best = sweep([(weight, equal) for weight in weights])
+    if kinds > 1:
+        best = sweep([(best.weight, shares) for shares in _shares(kinds)])
+        best = sweep([(weight, best.shares) for weight in weights])
+    return fused(best.weight, best.shares), list(tried.values())
+
+
+def _shares(kinds: int) -> Iterator[tuple[float, ...]]:
+    """All shares of some kinds that are multiples of 1 / `_PARTS` and add up to 1."""
+    for parts in itertools.product(range(_PARTS + 1), repeat=kinds):
+        if sum(parts) == _PARTS:
+            yield tuple(part / _PARTS for part in parts)

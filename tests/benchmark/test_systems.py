@@ -134,7 +134,7 @@ def test_test_users_have_no_influence_on_the_choice(dataset, tmp_path, console):
 
 
 def test_a_fused_system_is_measured_as_its_folder_scores(dataset, tmp_path, console):
-    system = fused("both", "Both", preset="multvae_pia", linear="edlae_weighted", members=2, settings=TINY)
+    system = fused("both", "Both", presets=("multvae_pia",), linear="edlae_weighted", members=2, settings=TINY)
     outcome = system.run(dataset, tmp_path, 1, console)
     trained = restore(tmp_path / "run")
     expected, _ = evaluate_run(trained.run, trained.score, trained.params, dataset)
@@ -157,7 +157,7 @@ def test_a_fused_system_takes_over_what_the_benchmark_has_found_and_trained(data
     run_systems([SYSTEMS["ease"], member], dataset, tmp_path, seeds=1, console=console)
     chosen = choose("ease", dataset).settings
     monkeypatch.setattr(linear_module, "choose", lambda *_, **__: pytest.fail("it is searched again"))
-    fusion = fused("both", "Both", preset="multvae_pia", linear="ease", settings=settings)
+    fusion = fused("both", "Both", presets=("multvae_pia",), linear="ease", settings=settings)
     folder = tmp_path / "both" / "seed-0"
     fusion.run(dataset, folder, 0, console)
     assert run_folder.load(folder / "run").config.fusion.regularization == chosen["regularization"]
@@ -171,7 +171,7 @@ def test_a_fused_system_takes_over_what_the_benchmark_has_found_and_trained(data
 def test_a_fused_system_trains_members_of_other_settings_itself(dataset, tmp_path, console):
     member = neural("multvae_pia", "PIA", settings={**TINY, "training.epochs": 2, "pia.weight": 0.1})
     run_systems([member], dataset, tmp_path, seeds=1, console=console)
-    fusion = fused("both", "Both", preset="multvae_pia", linear="ease", settings={**TINY, "training.epochs": 2})
+    fusion = fused("both", "Both", presets=("multvae_pia",), linear="ease", settings={**TINY, "training.epochs": 2})
     folder = tmp_path / "both" / "seed-0"
     fusion.run(dataset, folder, 0, console)
     alone, own = (

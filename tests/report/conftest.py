@@ -8,7 +8,7 @@ from tiny_runs import evil_dataset, tiny_config
 
 from piavae_jax.data.prepared import write_prepared
 from piavae_jax.training import run_folder
-from piavae_jax.training.ensemble import member_config
+from piavae_jax.training.ensemble import member_configs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +39,7 @@ def fused_run(tmp_path_factory, dataset, pia_run):
     workdir = tmp_path_factory.mktemp("runs") / "fused"
     config.data.path = str(dataset.path)
     run_folder.create(workdir, config, dataset)
-    member = Path(member_config(config, 0, workdir).workdir)
+    member = Path(member_configs(config, workdir)[0].workdir)
     shutil.copytree(pia_run, member)
     return train(config, dataset, workdir)
 

@@ -1,9 +1,6 @@
-from contextlib import closing
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from batch_jobs import random_log
 from random_runs import write_run
@@ -13,7 +10,7 @@ from piavae_jax.config import FusionConfig
 from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.serving import Recommender
 from piavae_jax.training import run_folder
-from piavae_jax.training.ensemble import FUSION
+from piavae_jax.training.ensemble import save_fused
 from piavae_jax.training.fusion import FusedParams
 
 
@@ -51,8 +48,7 @@ def fused_run(dataset, tmp_path_factory):
     members = tuple(jax.tree.map(lambda leaf: 3 * leaf, init(jax.random.key(seed))) for seed in (1, 2))
     weights = np.random.default_rng(0).normal(size=(NUM_ITEMS, NUM_ITEMS)).astype(np.float32)
     params = FusedParams(members, {"weights": jnp.asarray(weights)}, jnp.float32(0.5))
-    with closing(ocp.StandardCheckpointer()) as checkpointer:
-        checkpointer.save((path / FUSION).absolute(), params._asdict())
+    save_fused(path, params)
     return path
 
 

@@ -6,14 +6,12 @@ import json
 import re
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 import pytest
 from rich.console import Console
 
@@ -26,9 +24,8 @@ from piavae_jax.serving.export import command, export_run
 from piavae_jax.serving.export.check import draw_histories, to_rows
 from piavae_jax.training import run_folder
 from piavae_jax.training.checkpoint import Checkpoints
-from piavae_jax.training.ensemble import FUSION
-from piavae_jax.training.fusion import FusedParams, fit_linear, fuses
-from piavae_jax.training.recipes import build_recipe
+from piavae_jax.training.ensemble import member_configs, save_fused
+from piavae_jax.training.fusion import FusedParams, fit_linear, fuses, member_recipes
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import catalogue_of
 from piavae_jax.training.state import init_state
@@ -48,17 +45,26 @@ def dataset(tmp_path_factory):
 def untrained(config, dataset, path):
     """A run folder with random parameters, biases included, in place of trained ones."""
     run_folder.create(path, config, dataset)
-    with jax.numpy_dtype_promotion("standard"):
-        state = init_state(build_recipe(config, catalogue_of(dataset)), config)
     generator = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: leaf + 0.3 * generator.normal(size=leaf.shape).astype(np.float32), state.params)
+
+    def draw(recipe, config):
+        with jax.numpy_dtype_promotion("standard"):
+            state = init_state(recipe, config)
+        return state, jax.tree.map(
+            lambda leaf: leaf + 0.3 * generator.normal(size=leaf.shape).astype(np.float32), state.params
+        )
+
+    recipes = member_recipes(config, catalogue_of(dataset))
     if fuses(config):
-        members = tuple(optax.tree.scale(1.0 + n, params) for n in range(config.fusion.members))
+        members = tuple(
+            optax.tree.scale(1.0 + n, draw(recipe, member)[1])
+            for n, (recipe, member) in enumerate(zip(recipes, member_configs(config, path), strict=True))
+        )
         linear = fit_linear(config.fusion, dataset.train, dataset.num_items)
-        fused = FusedParams(members, linear, jnp.float32(4.0 if linear else 0.0))
-        with closing(ocp.StandardCheckpointer()) as checkpointer:
-            checkpointer.save((path / FUSION).absolute(), fused._asdict())
+        shares = jnp.asarray([0.25, 0.75]) if config.fusion.others else None
+        save_fused(path, FusedParams(members, linear, jnp.float32(4.0 if linear else 0.0), shares))
     else:
+        state, params = draw(recipes[0], config)
         with Checkpoints(path) as checkpoints:
             checkpoints.save(state._replace(params=params, epoch=jnp.int32(1)), params)
     return path
@@ -79,6 +85,12 @@ RUNS = {
     "hvamp": run_config("hvamp"),
     "cdae": run_config("cdae"),
     "fused": run_config("multvae", members=2, linear="edlae", regularization=5.0),
+    "fused kinds": run_config(
+        "multvae",
+        others=({"model.name": "recvae", "model.hidden": (16, 16), "pia.enabled": False},),
+        linear="edlae",
+        regularization=5.0,
+    ),
     "fused and pruned": run_config("recvae", linear="ease", regularization=5.0, keep=7),
 }
 
@@ -138,8 +150,12 @@ def test_every_kind_of_run(runs, dataset, tmp_path, name):
         np.testing.assert_allclose(scores, trained.score(trained.params, jnp.asarray(rows)), rtol=1e-4, atol=1e-5)
         return
     params = trained.params
-    member = build_recipe(RUNS[name], trained.run.catalogue).score
-    expected = np.mean([log_softmax(np.asarray(member(one, jnp.asarray(rows)))) for one in params.members], axis=0)
+    recipes = member_recipes(RUNS[name], trained.run.catalogue)
+    logs = [
+        log_softmax(np.asarray(recipe.score(one, jnp.asarray(rows))))
+        for recipe, one in zip(recipes, params.members, strict=True)
+    ]
+    expected = np.average(logs, axis=0, weights=params.shares)
     if RUNS[name].fusion.keep:
         weights = np.zeros((NUM_ITEMS, NUM_ITEMS))
         np.put_along_axis(weights, np.asarray(params.linear.items), np.asarray(params.linear.weights), axis=1)

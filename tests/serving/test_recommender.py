@@ -281,7 +281,7 @@ def test_every_model_has_vectors(name, dataset, tmp_path):
     check_against(each.recommend(HISTORIES, K), scores, dense() == 0)
     assert each.similar_items("i7", 5).height == 5
     embedding = each.embed_users(HISTORIES)["embedding"].to_numpy()
-    assert embedding.shape == (3, each.model.latent_dim)
+    assert embedding.shape == (3, each.models[0].latent_dim)
     assert np.isfinite(embedding).all()
     assert np.ptp(embedding, axis=0).max() > 1e-3
 

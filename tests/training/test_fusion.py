@@ -12,11 +12,12 @@ from batch_factory import dense_rows, sparse_batch
 from tiny_runs import tiny_config, tiny_dataset
 
 from piavae_jax.baselines import edlae, full_rank_scores, pruned_scores
-from piavae_jax.config import FusionConfig, validate
+from piavae_jax.config import FusionConfig, apply_settings, differences, from_dict, to_dict, validate
 from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.errors import UserError
+from piavae_jax.presets import preset
 from piavae_jax.training.ensemble import fit_fused
-from piavae_jax.training.fusion import FusedParams, choose_weight, fit_linear, like_linear, make_fused_score
+from piavae_jax.training.fusion import FusedParams, choose_weight, fit_linear, kinds_of, like_linear, make_fused_score
 from piavae_jax.training.restore import restore
 from piavae_jax.training.results import evaluate_run
 
@@ -55,9 +56,13 @@ def test_scores_are_the_mean_log_softmax_plus_the_weighted_linear_score():
     params = FusedParams((jnp.asarray(first), jnp.asarray(second)), {"weights": jnp.asarray(weights)}, jnp.float32(1.5))
     logs = [row - np.log(np.exp(row).sum(axis=1, keepdims=True)) for row in (first, second)]
     expected = sum(logs) / 2 + 1.5 * dense_rows([2, 3], ITEMS) @ weights
-    np.testing.assert_allclose(make_fused_score(scores_of, full_rank_scores)(params, batch), expected, rtol=1e-5)
+    score = make_fused_score((scores_of, scores_of), full_rank_scores)
+    np.testing.assert_allclose(score(params, batch), expected, rtol=1e-5)
+    shared = params._replace(shares=jnp.asarray([0.25, 0.75]))
+    expected += 0.25 * logs[0] + 0.75 * logs[1] - sum(logs) / 2
+    np.testing.assert_allclose(score(shared, batch), expected, rtol=1e-5)
     alone = FusedParams((jnp.asarray(first),), None, jnp.float32(0.0))
-    np.testing.assert_allclose(make_fused_score(scores_of, None)(alone, batch), logs[0], rtol=1e-5)
+    np.testing.assert_allclose(make_fused_score((scores_of,), None)(alone, batch), logs[0], rtol=1e-5)
 
 
 def test_the_best_weight_is_chosen_and_the_first_among_equals(finished):
@@ -66,7 +71,7 @@ def test_the_best_weight_is_chosen_and_the_first_among_equals(finished):
         finished.score, finished.params, evaluator, weights=(4.0, 0.0, 4.0), metric="ndcg@100"
     )
     reached = [choice.metric for choice in choices]
-    assert reached[0] == reached[2]
+    assert [choice.weight for choice in choices] == [4.0, 0.0]  # each is evaluated once
     assert float(params.weight) == choices[int(np.argmax(reached))].weight
     best = evaluator.evaluate(finished.score, params).summary("ndcg@100").mean
     assert best == max(reached)
@@ -155,3 +160,86 @@ def test_an_ensemble_needs_no_linear_model(dataset, tmp_path):
     result = fit_fused(config_of(linear="none"), dataset, tmp_path / "ensemble")
     assert result.params.linear is None
     chex.assert_trees_all_equal(restore(tmp_path / "ensemble").params, result.params)
+
+
+RECVAE = {
+    "model.name": "recvae",
+    "model.hidden": (8, 8),
+    "pia.enabled": False,
+    "prior.kind": "composite",
+    "alternation.encoder_passes": 1,
+    "alternation.decoder_passes": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def kinds(dataset, tmp_path_factory):
+    return fit_fused(config_of(others=(RECVAE,)), dataset, tmp_path_factory.mktemp("runs") / "kinds")
+
+
+def test_models_of_several_kinds_are_fused(kinds, dataset):
+    members = [member.run.config for member in kinds.members]
+    assert [(member.model.name, member.seed) for member in members] == [
+        ("multvae", 3), ("multvae", 4), ("recvae", 3), ("recvae", 4),
+    ]  # fmt: skip
+    assert {path.name for path in (kinds.run.path / "members").glob("[0-9]*")} == {"3", "4", "1-3", "1-4"}
+    trained = restore(kinds.run.path)
+    chex.assert_trees_all_equal(trained.params, kinds.params)
+    again, _ = evaluate_run(trained.run, trained.score, trained.params, dataset)
+    before, _ = evaluate_run(kinds.run, kinds.score, kinds.params, dataset)
+    np.testing.assert_array_equal(again["ndcg@100"], before["ndcg@100"])
+
+
+def test_shares_are_chosen_with_the_weight(kinds):
+    evaluator = kinds.members[0].session.validation
+    shares = [choice.shares for choice in kinds.choices]
+    assert shares[:3] == [(0.5, 0.5)] * 3  # the three weights first
+    assert {(0.0, 1.0), (0.25, 0.75), (0.75, 0.25), (1.0, 0.0)} <= set(shares)
+    best = max(kinds.choices, key=lambda choice: choice.metric)
+    assert float(kinds.params.weight) == best.weight
+    np.testing.assert_array_equal(kinds.params.shares, np.repeat(best.shares, 2) / 2)  # two seeds of each kind
+    assert evaluator.evaluate(kinds.score, kinds.params).summary("ndcg@100").mean == best.metric
+
+
+def test_a_model_of_several_kinds_is_read_when_it_is_finished(kinds, dataset, monkeypatch):
+    monkeypatch.setattr("piavae_jax.training.ensemble.fit_linear", None)
+    again = fit_fused(config_of(others=(RECVAE,)), dataset, kinds.run.path)
+    chex.assert_trees_all_equal(again.params, kinds.params)
+    assert again.choices == kinds.choices
+
+
+def test_kinds_need_no_linear_model(dataset, tmp_path):
+    result = fit_fused(config_of(members=1, linear="none", others=({"kl.cap": 0.0},)), dataset, tmp_path / "kinds")
+    assert {choice.shares for choice in result.choices} == {(n / 4, 1 - n / 4) for n in range(5)}
+    chex.assert_trees_all_equal(restore(tmp_path / "kinds").params, result.params)
+
+
+def test_another_kind_is_what_differs():
+    own, other = preset("warpvae_pia"), preset("recvae_pia")
+    own.data.path = "data"
+    config = apply_settings(own, {"fusion.others": (differences(other, own),)})
+    first, second = kinds_of(config)
+    other.data.path = "data"
+    assert to_dict(first) == to_dict(own)
+    assert to_dict(second) == {**to_dict(other), "name": own.name}
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (({"seed": 1},), "config.fusion.others must leave seed to the config itself"),
+        (({"fusion.members": 2},), "config.fusion.others must leave fusion.members to the config itself"),
+        (({"kl.gap": 1.0},), "kl.gap is no field of the config"),
+        (({"kl.cap": -1.0},), "config.kl.cap must be"),
+    ],
+)
+def test_what_another_kind_may_not_say(dataset, tmp_path, others, message):
+    with pytest.raises(UserError, match=message):
+        fit_fused(config_of(others=others), dataset, tmp_path / "bad")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_others_are_dictionaries():
+    with pytest.raises(UserError, match=r"config.fusion.others must be a tuple, each entry a dictionary"):
+        config_of(others=("recvae",))

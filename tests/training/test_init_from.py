@@ -300,7 +300,10 @@ def test_a_fused_run_starts_member_by_member(windows, source, tmp_path):
     for seed in ("3", "4"):
         shutil.copytree(source, tmp_path / "first" / "members" / seed)
     start = WarmStart(tmp_path / "first")
-    for members, message in ((3, r"has config\.fusion\.members=2, the new run 3"), (1, "start from one of those in")):
+    for members, message in (
+        (3, r"has config\.fusion\.members=2 and 0 others, the new run 3"),
+        (1, "start from one of those in"),
+    ):
         with pytest.raises(UserError, match=message):
             (fit_fused if members > 1 else fit)(config(members), windows[1], tmp_path / "run", init_from=start)
         assert not (tmp_path / "run").exists()

@@ -13,14 +13,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from piavae_jax.baselines import PrunedWeights
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.evaluation import ScoreFn
-from piavae_jax.training.fusion import FusedParams, fuses, linear_score_of, make_fused_score
+from piavae_jax.training.fusion import FusedParams, fuses, linear_score_of, make_fused_score, member_recipes
 from piavae_jax.training.recipes import build_recipe
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import RunFolder
 
 _ENTRIES = ("encoder", "decoder")
 """What scores; anchors, priors, critics and nodes of training users are for training."""
-_MEMBERS, _LINEAR, _WEIGHT = "members", "linear", "weight"
+_MEMBERS, _LINEAR, _WEIGHT, _SHARES = "members", "linear", "weight", "shares"
 
 
 class Program(NamedTuple):
@@ -46,20 +46,22 @@ def load_program(path: Path) -> Program:
     """
     trained = restore(path)
     run, config = trained.run, _in_float32(trained.run.config)
-    member_score = build_recipe(config, run.catalogue).score
     params = jax.device_get(trained.params)
     if not fuses(config):
+        score = build_recipe(config, run.catalogue).score
         arrays = flatten_dict(_scoring(params), sep="/")
-        return Program(run, _unflattened(member_score), arrays, member_score, params)
+        return Program(run, _unflattened(score), arrays, score, params)
     linear_score = linear_score_of(config.fusion)
-    dense = make_fused_score(member_score, None if linear_score is None else _dense_linear_score)
-    reference = make_fused_score(member_score, linear_score)
+    scores = tuple(recipe.score for recipe in member_recipes(config, run.catalogue))
+    dense = make_fused_score(scores, None if linear_score is None else _dense_linear_score)
+    reference = make_fused_score(scores, linear_score)
     return Program(run, _unflattened_fused(dense), _fused_arrays(params), reference, params)
 
 
 def _in_float32(config: ExperimentConfig) -> ExperimentConfig:
     exact = copy.deepcopy(config)
     exact.model.precision = "float32"
+    exact.fusion.others = tuple({**kind, "model.precision": "float32"} for kind in config.fusion.others)
     return exact
 
 
@@ -73,6 +75,8 @@ def _fused_arrays(params: FusedParams) -> dict[str, np.ndarray]:
     if params.linear is not None:
         linear = params.linear._asdict() if isinstance(params.linear, PrunedWeights) else params.linear
         tree |= {_LINEAR: linear, _WEIGHT: np.asarray(params.weight)}
+    if params.shares is not None:
+        tree[_SHARES] = np.asarray(params.shares)
     return flatten_dict(tree, sep="/")
 
 
@@ -81,12 +85,13 @@ def _unflattened(score: ScoreFn) -> Callable[[Mapping[str, jax.Array], jax.Array
 
 
 def _unflattened_fused(score: ScoreFn) -> Callable[[Mapping[str, jax.Array], jax.Array], jax.Array]:
-    def fused(arrays: Mapping[str, jax.Array], rows: jax.Array) -> jax.Array:
+    def fused_score(arrays: Mapping[str, jax.Array], rows: jax.Array) -> jax.Array:
         tree = unflatten_dict(dict(arrays), sep="/")
         members = tuple(tree[_MEMBERS][str(number)] for number in range(len(tree[_MEMBERS])))
-        return score(FusedParams(members, tree.get(_LINEAR), tree.get(_WEIGHT)), rows)  # type: ignore[arg-type]
+        fused = FusedParams(members, tree.get(_LINEAR), tree.get(_WEIGHT), tree.get(_SHARES))
+        return score(fused, rows)  # type: ignore[arg-type]
 
-    return fused
+    return fused_score
 
 
 def _dense_linear_score(linear: Mapping[str, jax.Array], rows: jax.Array) -> jax.Array:
