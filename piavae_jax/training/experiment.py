@@ -1,10 +1,13 @@
 """One experiment from config to result table: what `bin/train.py` does."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from piavae_jax.config import ExperimentConfig, validate
 from piavae_jax.data.prepared import PreparedDataset, load_prepared
@@ -101,10 +104,11 @@ def _run_fused(
     console.print(systems_table(systems | {"popularity": popularity}, title=f"test users of {dataset.name}"))
     for member in result.members:
         _show_origin(member.run.origin, console)
-    if result.choices:
-        reached = "  ".join(f"{_describe(choice)}: {choice.metric:.4f}" for choice in result.choices)
-        sought = f"weight of {config.fusion.linear}" + " at shares of the models" * bool(config.fusion.others)
-        console.print(f"{sought}, validation {SELECTION_METRIC}  {reached}", highlight=False)
+    if config.fusion.others:
+        console.print(_choices_table(result.choices, config.fusion.linear))
+    elif result.choices:
+        reached = "  ".join(f"{choice.weight:g}: {choice.metric:.4f}" for choice in result.choices)
+        console.print(f"weight of {config.fusion.linear}, validation {SELECTION_METRIC}  {reached}", highlight=False)
     console.print(
         f"run folder  {workdir}\n  fusion/ (all that recommends), members/, results/\n"
         f"next  python bin/evaluate.py --workdir {workdir}",
@@ -113,9 +117,20 @@ def _run_fused(
     return result
 
 
-def _describe(choice: WeightChoice) -> str:
-    shares = "/".join(f"{share:g}" for share in choice.shares)
-    return f"{choice.weight:g} at {shares}" if shares else f"{choice.weight:g}"
+def _choices_table(choices: Sequence[WeightChoice], linear: str) -> Table:
+    """What each weight reached with each shares of the kinds, as far as they were tried."""
+    reached = {(choice.shares, choice.weight): choice.metric for choice in choices}
+    best = max(reached.values())
+    weights = sorted({choice.weight for choice in choices})
+    table = Table("shares", *(f"{weight:g}" for weight in weights), title_justify="left", box=box.SIMPLE_HEAD)
+    table.title = f"validation {SELECTION_METRIC}, by share of each kind of models"
+    table.title += "" if linear == "none" else f" and weight of {linear}"
+    for shares in dict.fromkeys(choice.shares for choice in choices):
+        found = [reached.get((shares, weight)) for weight in weights]
+        cells = ["" if value is None else f"{value:.4f}"[1:] for value in found]
+        marked = [f"[bold]{cell}[/]" if value == best else cell for cell, value in zip(cells, found, strict=True)]
+        table.add_row(" / ".join(f"{share:g}" for share in shares), *marked)
+    return table
 
 
 def _show_results(

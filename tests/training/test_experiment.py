@@ -137,3 +137,17 @@ def test_each_member_of_a_fused_model_is_named_and_has_events_of_its_own(runs, t
     for name in ("pair-0", "pair-1"):
         assert f"{name}  up to 1 epochs of" in console.file.getvalue()
         assert list((tmp_path / "pair" / "tensorboard" / name).glob("events*"))
+
+
+def test_a_model_of_several_kinds_shows_what_each_share_reached(runs, tmp_path):
+    root, _ = runs
+    config = tiny_config(str(root / "data"))
+    config.name, config.workdir, config.training.epochs = "kinds", str(tmp_path / "kinds"), 1
+    config.fusion.others, config.fusion.linear, config.fusion.weights = ({"kl.cap": 0.0},), "ease", (0.0, 8.0)
+    console = make_console()
+    result = run_experiment(config, console=console)
+    printed = console.file.getvalue()
+    assert "by share of each kind of models and weight of ease" in " ".join(printed.split())
+    lines = {line.split("  ")[1]: line.split() for line in printed.splitlines() if " / " in line}
+    assert list(lines) == ["0.5 / 0.5", "0 / 1", "0.25 / 0.75", "0.75 / 0.25", "1 / 0"]
+    assert lines["0.5 / 0.5"][3:] == [f"{choice.metric:.4f}"[1:] for choice in result.choices[:2]]
