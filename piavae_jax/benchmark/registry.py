@@ -39,7 +39,7 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
             fused("fusion_warp", "WARP-VAE + PIA + EDLAE", presets=("warpvae_pia",), linear="edlae_weighted"),
             fused(
                 "fusion_both",
-                "WARP-VAE, RecVAE + PIA, EDLAE",
+                "Both VAEs + PIA + EDLAE",
                 presets=("warpvae_pia", "recvae_pia"),
                 linear="edlae_weighted",
             ),
