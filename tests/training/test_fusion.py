@@ -16,6 +16,7 @@ from piavae_jax.config import FusionConfig, apply_settings, differences, from_di
 from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.errors import UserError
 from piavae_jax.presets import preset
+from piavae_jax.serving import Recommender
 from piavae_jax.training.ensemble import fit_fused
 from piavae_jax.training.fusion import FusedParams, choose_weight, fit_linear, kinds_of, like_linear, make_fused_score
 from piavae_jax.training.restore import restore
@@ -188,6 +189,21 @@ def test_models_of_several_kinds_are_fused(kinds, dataset):
     again, _ = evaluate_run(trained.run, trained.score, trained.params, dataset)
     before, _ = evaluate_run(kinds.run, kinds.score, kinds.params, dataset)
     np.testing.assert_array_equal(again["ndcg@100"], before["ndcg@100"])
+
+
+def test_items_are_similar_in_the_mean_over_all_kinds(kinds):
+    recommender = Recommender.from_run(kinds.run.path)
+    item = kinds.run.vocabulary["item_id"][2]
+    found = recommender.similar_items(item, recommender.num_items - 1)
+    layers = [jax.tree.leaves(member.params["decoder"]) for member in kinds.members]
+    kernels = [[leaf for leaf in leaves if leaf.ndim == 2][-1] for leaves in layers]
+    cosines = np.mean([[_cosine(kernel.T[2], row) for row in kernel.T] for kernel in kernels], axis=0)
+    expected = kinds.run.vocabulary["item_id"].to_numpy()[[n for n in np.argsort(-cosines) if n != 2]]
+    assert found["item_id"].to_list() == list(expected)
+
+
+def _cosine(first, second):
+    return first @ second / np.linalg.norm(first) / np.linalg.norm(second)
 
 
 def test_shares_are_chosen_with_the_weight(kinds):
