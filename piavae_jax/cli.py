@@ -32,6 +32,8 @@ def _make_console() -> Console:
 console = _make_console()
 error_console = Console(stderr=True, soft_wrap=True, highlight=False)
 
+_FULL_DISK = "No space left on device"
+
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -49,6 +51,10 @@ def run(main: Callable[[], None]) -> None:
         fail(str(error))
     except OSError as error:  # a full disk, a folder without permission
         fail(f"{error}; check the disk and the permissions")
+    except ValueError as error:  # Orbax's for a full disk, from its own file layer
+        if _FULL_DISK not in str(error):
+            raise
+        fail(f"a checkpoint cannot be written: {_FULL_DISK}; make room, and the same command goes on")
     except KeyboardInterrupt:
         error_console.print("interrupted")
         sys.exit(EXIT_INTERRUPTED)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from piavae_jax import cli
+
 ROOT = Path(__file__).parents[1]
 CONFIG = """
 from piavae_jax.config import ExperimentConfig
@@ -138,3 +140,33 @@ def test_the_research_api_loads_without_reading_or_writing_anything():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ValueError('RESOURCE_EXHAUSTED: Error writing local file "a/best": Failed: No space left on device [28]'),
+            "error: a checkpoint cannot be written: No space left on device; make room, and the same command goes on",
+        ),
+        (OSError(28, "No space left on device"), "No space left on device; check the disk and the permissions"),
+    ],
+    ids=["Orbax", "Python"],
+)
+def test_a_full_disk_costs_one_line(error, message, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(main)
+    assert stopped.value.code == cli.EXIT_USER_ERROR
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_an_error_of_ours_keeps_its_traceback():
+    def main():
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        cli.run(main)
