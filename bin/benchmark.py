@@ -2,7 +2,7 @@
 
     python bin/benchmark.py --data data/ml1m --models all --seeds 5 --out runs/benchmark-ml1m
     python bin/benchmark.py --data data/ml1m --models multvae,multvae_pia --out runs/benchmark-ml1m
-    python bin/benchmark.py --data data/ml1m --ablation configs/ablation_masks.py --seeds 5 --out runs/ablation-ml1m
+    python bin/benchmark.py --data data/ml1m --ablation configs/ablation_multvae.py --seeds 5 --out runs/ablation-ml1m
     python bin/benchmark.py --report-only --out runs/benchmark-ml1m
 
 Each system is trained with every seed, chooses on validation users what there is to choose, and is measured once on

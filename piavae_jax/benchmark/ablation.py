@@ -14,6 +14,7 @@ A file declares them, and `bin/benchmark.py --ablation FILE` runs them:
         )
 """
 
+import json
 import re
 import runpy
 from collections.abc import Mapping
@@ -21,10 +22,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from piavae_jax.benchmark.neural import neural
+from piavae_jax.benchmark.records import read_records
 from piavae_jax.benchmark.registry import SYSTEMS
 from piavae_jax.benchmark.sized_config import sized_config
 from piavae_jax.benchmark.system import System
-from piavae_jax.config import apply_settings, validate
+from piavae_jax.config import apply_settings, to_dict
+from piavae_jax.config.schema import OF_THE_RUN
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.presets import PRESETS
@@ -46,7 +49,7 @@ def read_ablation(file: Path) -> Ablation:
       UserError: there is no such file or function, it fails, or returns something else.
     """
     if not file.is_file():
-        raise UserError(f"--ablation must name a Python file, got {file}: configs/ablation_masks.py is one")
+        raise UserError(f"--ablation must name a Python file, got {file}: configs/ablation_multvae.py is one")
     try:
         declare = runpy.run_path(str(file)).get("get_ablation")
         ablation = None if declare is None else declare()
@@ -54,7 +57,14 @@ def read_ablation(file: Path) -> Ablation:
         raise UserError(f"{file} failed: {type(error).__name__}: {error}; correct it") from error
     if not isinstance(ablation, Ablation):
         raise UserError(f"{file} must have get_ablation() that returns an Ablation, got {ablation!r}; correct it")
+    if not isinstance(ablation.variants, Mapping) or not all(map(_is_variant, ablation.variants.items())):
+        raise UserError(f"{file} must map names of variants to values by config path, got {ablation.variants!r}")
     return ablation
+
+
+def _is_variant(item: tuple[Any, Any]) -> bool:
+    name, settings = item
+    return isinstance(name, str) and isinstance(settings, Mapping) and all(isinstance(path, str) for path in settings)
 
 
 def ablation_systems(ablation: Ablation, dataset: PreparedDataset) -> list[System]:
@@ -70,10 +80,11 @@ def ablation_systems(ablation: Ablation, dataset: PreparedDataset) -> list[Syste
     base, systems = SYSTEMS[name], {}
     for variant, settings in variants.items():
         try:
-            validate(apply_settings(sized_config(dataset, name), settings))
+            _check_settings(settings)
+            apply_settings(sized_config(dataset, name), settings)
         except UserError as error:
             raise UserError(f'the variant "{variant}" cannot be: {error}') from error
-        folder = f"{name}-{_slug(variant)}"
+        folder = _folder(name, variant)
         if folder in systems:
             raise UserError(f'variants must differ in their letters and digits, got "{variant}" after one like it')
         label = f"{base.label}, {variant}"
@@ -81,6 +92,37 @@ def ablation_systems(ablation: Ablation, dataset: PreparedDataset) -> list[Syste
             baseline=name
         )
     return [base, *systems.values()]
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    for path in settings:
+        if path.partition(".")[0] in OF_THE_RUN:
+            raise UserError(f"it must leave {path} to the benchmark; leave it out")
+
+
+def check_unchanged(ablation: Ablation, dataset: PreparedDataset, root: Path) -> None:
+    """Refuse a variant that has been run with other settings than it has now.
+
+    Raises:
+      UserError: the first that differs.
+    """
+    records = {record.system: record for record in read_records(root) if record.outcome is not None}
+    for variant, settings in ablation.variants.items():
+        record = records.get(_folder(ablation.preset, variant))
+        if record is None or record.outcome is None:
+            continue
+        now = json.loads(json.dumps(to_dict(apply_settings(sized_config(dataset, ablation.preset), settings))))
+        for part, values in record.outcome.settings["config"].items():
+            for field, value in values.items():
+                if now[part].get(field) != value:
+                    raise UserError(
+                        f'the variant "{variant}" was run with {part}.{field}={value!r}, now it has '
+                        f"{now[part].get(field)!r}: give it another name, or remove {root / record.system}"
+                    )
+
+
+def _folder(preset: str, variant: str) -> str:
+    return f"{preset}-{_slug(variant)}"
 
 
 def _slug(variant: str) -> str:

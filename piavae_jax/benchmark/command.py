@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from piavae_jax.benchmark.ablation import ablation_systems, read_ablation
+from piavae_jax.benchmark.ablation import ablation_systems, check_unchanged, read_ablation
 from piavae_jax.benchmark.folder import open_folder
 from piavae_jax.benchmark.registry import UPLIFTS, choose_systems
 from piavae_jax.benchmark.report import make_report, write_report
@@ -43,6 +43,8 @@ def run_benchmark(
     check_held_out(dataset)
     systems = chosen if declared is None else ablation_systems(declared, dataset)
     with run_folder.locked(out):
+        if declared is not None:
+            check_unchanged(declared, dataset, out)
         open_folder(out, dataset, command=command)
         try:
             run_systems(systems, dataset, out, seeds=seeds, console=console)

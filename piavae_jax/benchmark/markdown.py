@@ -19,7 +19,7 @@ _UPLIFT_NOTE = (
 def to_markdown(
     info: dict[str, Any], rows: Sequence[Row], uplifts: Sequence[Comparison], *, picture: str | None
 ) -> str:
-    """The page: data, results, what PIA adds, the picture of all pairs, how it was made."""
+    """The page: data, results, declared comparisons, the picture of all pairs, how it was made."""
     parts = [
         f"# Benchmark on {info['data']['name']}",
         _describe_data(info["data"]),

@@ -33,7 +33,7 @@ class Report(NamedTuple):
     comparisons: list[Comparison]
     """Of each system with each one after it, for each metric, by name."""
     uplifts: list[Comparison]
-    """Of the declared pairs, with their labels."""
+    """Of the declared pairs, and of each variant with what it is a variant of; with their labels."""
 
 
 def make_report(root: Path, *, uplifts: Sequence[tuple[str, str]]) -> Report:

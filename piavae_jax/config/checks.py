@@ -11,6 +11,8 @@ from piavae_jax.config.schema import (
     LINEAR_MODELS,
     MASKS,
     MODELS,
+    OF_THE_MACHINE,
+    OF_THE_RUN,
     OPTIMIZERS,
     PRECISIONS,
     PRIORS,
@@ -171,8 +173,22 @@ def _validate_fusion(fusion: FusionConfig) -> None:
     _require_one_of(LINEAR_MODELS, "fusion.linear", fusion.linear, "the default is none")
     _check_at_least(fusion, "fusion.", {"members": 1, "regularization": 0, "keep": 0, "activity_exponent": 0})
     _require(0 <= fusion.dropout < 1, "fusion.dropout", "be in [0, 1)", fusion.dropout, "0.33 is a good start")
+    fusion.others = tuple(_checked_kind(settings) for settings in fusion.others)
     sound = len(fusion.weights) > 0 and all(math.isfinite(weight) for weight in fusion.weights)
     _require(sound, "fusion.weights", "be at least one finite number", fusion.weights, "try (4, 8, 16, 32)")
+
+
+def _checked_kind(settings: dict[Any, Any]) -> dict[str, Any]:
+    """The settings of another kind of members, as they come back from JSON; their values are judged with the kind."""
+    name = "fusion.others"
+    _require(len(settings) > 0, name, "differ from the config in something", settings, "leave it out")
+    for path, value in settings.items():
+        _require(isinstance(path, str), name, "name fields of the config", path, 'such as "kl.cap"')
+        common = path.partition(".")[0] in OF_THE_RUN or path in OF_THE_MACHINE
+        _require(not common, name, "leave to the config itself what all kinds share", path, "leave it out")
+        plain = isinstance(value, bool | int | float | str | tuple | list)
+        _require(plain, f"{name}: {path}", "be a number, a text or a tuple", value, "set one field at a time")
+    return {path: tuple(value) if isinstance(value, list) else value for path, value in settings.items()}
 
 
 def _validate_optimizer(optimizer: OptimizerConfig) -> None:

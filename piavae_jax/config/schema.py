@@ -16,6 +16,19 @@ ANCHOR_FORMS = ("closed", "sampled")
 LINEAR_MODELS = ("none", "ease", "edlae")
 OPTIMIZERS = ("adam", "sgd")
 INTERACTIONS = ("device", "stream")
+OF_THE_RUN = ("name", "seed", "workdir", "data", "fusion", "evaluation")
+"""Fields, or parts, that say which run it is and how it is measured, not what kind of model it trains."""
+OF_THE_MACHINE = (
+    "training.devices",
+    "training.interactions",
+    "training.item_shards",
+    "training.item_block",
+    "training.tensorboard",
+    "training.checkpoint_seconds",
+    "training.snapshot_epochs",
+    "training.steps_per_dispatch",
+)
+"""Fields that change how training runs and what it leaves, not what comes out."""
 
 
 @dataclasses.dataclass

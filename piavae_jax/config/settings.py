@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from piavae_jax.config.checks import validate
-from piavae_jax.config.schema import ExperimentConfig
+from piavae_jax.config.schema import OF_THE_MACHINE, OF_THE_RUN, ExperimentConfig
 from piavae_jax.errors import UserError
-
-OWN = ("name", "seed", "workdir", "data", "fusion")
-"""Fields, or parts, that say which run this is rather than what kind of model."""
 
 
 def get_field(config: ExperimentConfig, path: str) -> Any:
@@ -42,9 +39,10 @@ def apply_settings(config: ExperimentConfig, settings: Mapping[str, Any]) -> Exp
 
 
 def differences(config: ExperimentConfig, base: ExperimentConfig) -> dict[str, Any]:
-    """By path, the values of a config that `base` has otherwise; name, seed, folders and fusion are not looked at.
+    """By path, the values of a config that `base` has otherwise.
 
-    `apply_settings(base, differences(config, base))` is the config but for these.
+    What says which run it is, on what machine and how it is measured is left to `base`: `schema.OF_THE_RUN` and
+    `schema.OF_THE_MACHINE`. But for these, `apply_settings(base, differences(config, base))` is the config.
     """
     return {path: value for path, value in _values(config) if get_field(base, path) != value}
 
@@ -52,7 +50,7 @@ def differences(config: ExperimentConfig, base: ExperimentConfig) -> dict[str, A
 def _values(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(part):
         path, value = f"{prefix}{field.name}", getattr(part, field.name)
-        if path in OWN:
+        if path in OF_THE_RUN or path in OF_THE_MACHINE:
             continue
         if dataclasses.is_dataclass(value):
             yield from _values(value, f"{path}.")

@@ -19,6 +19,7 @@ from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import ScoreFn
 from piavae_jax.training import run_folder
+from piavae_jax.training.catalogue import catalogue_of
 from piavae_jax.training.fit import FitResult, Listener, fit
 from piavae_jax.training.fusion import (
     FusedParams,
@@ -88,6 +89,7 @@ def fit_fused(
       init_from: an earlier run to start from: a fused one gives each member its own, any other is the start of all.
     """
     configs = member_configs(config, workdir)
+    member_recipes(config, catalogue_of(dataset))  # refuses a kind that cannot be, before another has been trained
     with run_folder.locked(workdir):
         starts = _member_starts(config, init_from)
         if run_folder.exists(workdir):
@@ -137,8 +139,8 @@ def _member_starts(config: ExperimentConfig, init_from: WarmStart | None) -> lis
     if theirs.members < ours.members or len(theirs.others) < len(ours.others):
         raise UserError(
             f"{source.path} has config.fusion.members={theirs.members} and {len(theirs.others)} others, the new run "
-            f"{ours.members} and {len(ours.others)}; each member starts from one of its own: train fewer, or start "
-            "from a single one"
+            f"{ours.members} and {len(ours.others)}; each member starts from its own, kinds in their order: train "
+            "fewer, or start all from a single run, if they have one body"
         )
     members = member_configs(source.config, source.path)
     kinds = [members[first : first + ours.members] for first in range(0, len(members), theirs.members)]

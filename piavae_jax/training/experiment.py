@@ -127,9 +127,9 @@ def _choices_table(choices: Sequence[WeightChoice], linear: str) -> Table:
     table.title += "" if linear == "none" else f" and weight of {linear}"
     for shares in dict.fromkeys(choice.shares for choice in choices):
         found = [reached.get((shares, weight)) for weight in weights]
-        cells = ["" if value is None else f"{value:.4f}"[1:] for value in found]
+        cells = ["" if value is None else f"{value:.4f}".removeprefix("0") for value in found]
         marked = [f"[bold]{cell}[/]" if value == best else cell for cell, value in zip(cells, found, strict=True)]
-        table.add_row(" / ".join(f"{share:g}" for share in shares), *marked)
+        table.add_row(" / ".join(f"{share:.3g}" for share in shares), *marked)
     return table
 
 

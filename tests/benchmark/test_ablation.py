@@ -56,6 +56,11 @@ def test_the_command_compares_each_variant_with_the_model(dataset, tmp_path, con
     command.run_benchmark(dataset.path, models="all", ablation=file, seeds=2, out=out, console=console, command="x")
     assert "Multi-VAE + PIA, a mask per user minus Multi-VAE + PIA" in console.file.getvalue()
     (uplift, *_) = read_json(out / "results.json")["uplifts"]
+    changed = declare(tmp_path, f'return Ablation("multvae_pia", {{"a mask per user": {TINY!r}}})')
+    with pytest.raises(UserError, match=r"was run with mask\.kind='per_user', now it has 'bernoulli': give it another"):
+        command.run_benchmark(
+            dataset.path, models="all", ablation=changed, seeds=2, out=out, console=console, command="x"
+        )
     assert uplift["baseline"] == "Multi-VAE + PIA"
     written = (out / "results.md").read_text()
     command.report_benchmark(out, console=console)  # without the file that declared the variants
@@ -68,6 +73,8 @@ def test_the_command_compares_each_variant_with_the_model(dataset, tmp_path, con
         ("return 1", r"must have get_ablation\(\) that returns an Ablation, got 1"),
         ("return Ablation", r"must have get_ablation\(\) that returns an Ablation, got <class"),
         ("raise KeyError('x')", "failed: KeyError: 'x'; correct it"),
+        ('return Ablation("multvae", {"b": ("kl.cap", 0.05)})', "must map names of variants to values by config path"),
+        ('return Ablation("multvae", {1: {"kl.cap": 0.05}})', "must map names of variants to values by config path"),
     ],
 )
 def test_what_a_file_may_not_declare(tmp_path, body, message):
@@ -89,6 +96,8 @@ def test_a_file_that_is_none(tmp_path):
         (Ablation("ease", {}), "the preset of an ablation must be one of multidae, .*, got 'ease'"),
         (Ablation("multvae", {"b": {"kl.gap": 1}}), 'the variant "b" cannot be: .*gap'),
         (Ablation("multvae", {"b": {"kl.cap": -1.0}}), 'the variant "b" cannot be: .*cap'),
+        (Ablation("multvae", {"b": {"seed": 1}}), 'the variant "b" cannot be: it must leave seed to the benchmark'),
+        (Ablation("multvae", {"b": {"fusion.members": 2}}), "it must leave fusion.members to the benchmark"),
         (Ablation("multvae", {"b 1": {}, "B-1": {}}), 'must differ in their letters and digits, got "B-1"'),
     ],
 )

@@ -12,7 +12,7 @@ from batch_factory import dense_rows, sparse_batch
 from tiny_runs import tiny_config, tiny_dataset
 
 from piavae_jax.baselines import edlae, full_rank_scores, pruned_scores
-from piavae_jax.config import FusionConfig, apply_settings, differences, from_dict, to_dict, validate
+from piavae_jax.config import FusionConfig, PiaConfig, apply_settings, differences, from_dict, to_dict, validate
 from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.errors import UserError
 from piavae_jax.presets import preset
@@ -208,9 +208,13 @@ def _cosine(first, second):
 
 def test_shares_are_chosen_with_the_weight(kinds):
     evaluator = kinds.members[0].session.validation
-    shares = [choice.shares for choice in kinds.choices]
-    assert shares[:3] == [(0.5, 0.5)] * 3  # the three weights first
-    assert {(0.0, 1.0), (0.25, 0.75), (0.75, 0.25), (1.0, 0.0)} <= set(shares)
+    tried = [(choice.shares, choice.weight) for choice in kinds.choices]
+    assert tried[:3] == [((0.5, 0.5), weight) for weight in (0.0, 2.0, 8.0)]
+    first = max(kinds.choices[:3], key=lambda choice: choice.metric)
+    shares = [(0.0, 1.0), (0.25, 0.75), (0.75, 0.25), (1.0, 0.0)]  # the equal ones have been tried
+    assert tried[3:7] == [(own, first.weight) for own in shares]
+    second = max(kinds.choices[:7], key=lambda choice: choice.metric)
+    assert set(tried[7:]) <= {(second.shares, weight) for weight in (0.0, 2.0, 8.0)}
     best = max(kinds.choices, key=lambda choice: choice.metric)
     assert float(kinds.params.weight) == best.weight
     np.testing.assert_array_equal(kinds.params.shares, np.repeat(best.shares, 2) / 2)  # two seeds of each kind
@@ -244,10 +248,9 @@ def test_another_kind_is_what_differs():
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        (({"seed": 1},), "config.fusion.others must leave seed to the config itself"),
-        (({"fusion.members": 2},), "config.fusion.others must leave fusion.members to the config itself"),
         (({"kl.gap": 1.0},), "kl.gap is no field of the config"),
         (({"kl.cap": -1.0},), "config.kl.cap must be"),
+        (({"model.name": "multidae", "pia.enabled": False, "mask.kind": "complementary"},), "config.mask.kind must be"),
     ],
 )
 def test_what_another_kind_may_not_say(dataset, tmp_path, others, message):
@@ -256,6 +259,32 @@ def test_what_another_kind_may_not_say(dataset, tmp_path, others, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_others_are_dictionaries():
-    with pytest.raises(UserError, match=r"config.fusion.others must be a tuple, each entry a dictionary"):
-        config_of(others=("recvae",))
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (("recvae",), "config.fusion.others must be a tuple, each entry a dictionary"),
+        (({},), "config.fusion.others must differ from the config in something"),
+        (({1: 2},), "config.fusion.others must name fields of the config, got 1"),
+        (({"seed": 1},), "config.fusion.others must leave to the config itself what all kinds share, got 'seed'"),
+        (({"fusion.members": 2},), "must leave to the config itself what all kinds share, got 'fusion.members'"),
+        (({"training.item_shards": 2},), "what all kinds share, got 'training.item_shards'"),
+        (({"pia": PiaConfig()},), "config.fusion.others: pia must be a number, a text or a tuple"),
+    ],
+)
+def test_what_others_must_be(others, message):
+    with pytest.raises(UserError, match=message):
+        config_of(others=others)
+
+
+def test_lists_in_others_are_tuples_as_everywhere():
+    config = config_of(others=({"model.hidden": [8]},))
+    assert config.fusion.others == ({"model.hidden": (8,)},)
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_a_kind_that_cannot_be_built_is_refused_before_another_is_trained(dataset, tmp_path):
+    config = config_of(others=({"model.name": "multidae", "pia.enabled": False},))
+    config.training.item_block = 8
+    with pytest.raises(UserError, match="item_block"):
+        fit_fused(config, dataset, tmp_path / "bad")
+    assert list(tmp_path.iterdir()) == []
