@@ -6,9 +6,9 @@
 Data: users with >= 5 items, 500 + 500 held-out users, seed 98765; 4,551 training users.
 Run time: 12 minutes on two CPU cores with other work beside.
 Validation nDCG@100 .3635, one of the two VAEs fused likewise .3623 and .3592, EDLAE .3522; on the test users .345,
-.341, .347 and .343 (docs/results.md, where three splits tell them apart). The weight and the shares of the VAEs (3/4
-and 1/4) were chosen on the validation users, and so were EDLAE's settings and the width of WARP-VAE; its other settings
-come from MovieLens-1M.
+.341, .347 and .343 (docs/results.md, where three splits tell them apart, and what had been seen before this was built).
+The weight and the shares of the VAEs (3/4 and 1/4) were chosen on the validation users, and so were EDLAE's settings
+and the width of WARP-VAE; its other settings come from MovieLens-1M.
 """
 
 from piavae_jax.config import ExperimentConfig, differences

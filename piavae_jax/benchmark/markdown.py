@@ -26,7 +26,7 @@ def to_markdown(
         _results(rows),
         f"{describe_users(rows)}. Training and parameters are those of one run.",
         "\n".join(f"- {line}" for line in failures_text(rows)),
-        *([f"## Uplift\n\n{_uplifts(uplifts)}\n\n{_UPLIFT_NOTE}"] if uplifts else []),
+        *([f"## Comparisons\n\n{_uplifts(uplifts)}\n\n{_UPLIFT_NOTE}"] if uplifts else []),
         *([f"## All pairs\n\n![Differences in nDCG@100 between all pairs of systems]({picture})"] if picture else []),
         "## Made by",
         "\n".join(map(_describe_session, info["sessions"])),

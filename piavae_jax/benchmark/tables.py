@@ -83,6 +83,6 @@ def _value(row: Row, metric: str, best: float) -> str:
 
 
 def uplifts_table(uplifts: Sequence[Comparison]) -> Table:
-    """A row for each declared pair and metric."""
-    title = "uplift: 95 % bootstrap interval, t-test, Holm over all pairs"
+    """A row for each declared pair, or variant and its model, and metric."""
+    title = "comparisons: 95 % bootstrap interval, t-test, Holm over all pairs"
     return comparisons_table([row._replace(metric=metric_title(row.metric)) for row in uplifts], title=title)
