@@ -134,7 +134,7 @@ def test_the_console_shows_both_tables_and_what_failed(folder, written, console)
     rows = [line.split()[0] for line in printed.splitlines() if " ± " in line]
     assert rows[:3] == ["Top", "MID", "LOW"]
     assert "36 test users, 4 left out for want of held-out items" in printed
-    assert "uplift: 95 % bootstrap interval" in printed
+    assert "comparisons: 95 % bootstrap interval" in printed
     assert "LOW minus Top | best" in printed
     assert printed.count("failed: NonFiniteLoss: the loss is nan") == 4
 
