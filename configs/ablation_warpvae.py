@@ -2,7 +2,7 @@
 
     python bin/benchmark.py --data data/ml1m --ablation configs/ablation_warpvae.py --seeds 5 --out runs/ablation-ml1m
 
-Run time: about 50 minutes on two CPU cores on MovieLens-1M. What comes out is in docs/results.md.
+Run time on MovieLens-1M: 55 runs of 1 to 2 minutes on one CPU core each. What comes out is in docs/results.md.
 """
 
 from piavae_jax.benchmark.ablation import Ablation
