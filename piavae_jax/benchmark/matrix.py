@@ -50,7 +50,8 @@ def draw_matrix(
         if row != column
     }
     side = len(means) * (0.95 if len(means) <= 8 else 0.62)
-    figure = pictures.new_figure(side + 3.4, side + 2.6)
+    longest = max(len(labels[system]) for system in means)
+    figure = pictures.new_figure(side + 1.7 + 0.075 * longest, side + 1.5 + 0.048 * longest)  # inches a letter
     axes = figure.subplots()
     largest = max(abs(cell.difference) for cell in cells.values()) or 1.0
     norm = FuncNorm((_root, _square), vmin=-1.5 * largest, vmax=1.5 * largest)  # short of the map's near-black ends
