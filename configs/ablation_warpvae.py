@@ -1,6 +1,7 @@
 """WARP-VAE + PIA, one thing changed at a time: mask, prior, beta, PIA, body, learning rate.
 
-    python bin/benchmark.py --data data/ml1m --ablation configs/ablation_warpvae.py --seeds 5 --out runs/ablation-ml1m
+    python bin/benchmark.py --data data/ml1m --ablation configs/ablation_warpvae.py --seeds 5 \
+      --out runs/ablation-ml1m-warpvae
 
 Run time on MovieLens-1M: 55 runs of 1 to 2 minutes on one CPU core each. What comes out is in docs/results.md.
 """

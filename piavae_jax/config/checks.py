@@ -210,8 +210,9 @@ def _validate_together(config: ExperimentConfig) -> None:
     """Rules between fields of different parts."""
     name, fusion = config.model.name, config.fusion
     shards = config.training.item_shards
-    fuses = fusion.members > 1 or len(fusion.others) > 0 or fusion.linear != "none"
-    _require(shards == 1 or not fuses, "training.item_shards", "be 1 for fused models", shards, "or switch fusion off")
+    _require(
+        shards == 1 or not fusion.fuses, "training.item_shards", "be 1 for fused models", shards, "or switch fusion off"
+    )
     with_pia = name in WITH_POSTERIOR or not config.pia.enabled
     _require(with_pia, "pia.enabled", f"be False for {name}, which has no posterior to align", True, "switch it off")
     with_prior = name in ("multvae", "recvae") or config.prior.kind == "normal"

@@ -172,6 +172,16 @@ class FusionConfig:
     weights: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0, 128.0, 256.0)
     """Candidates for the weight of the linear score."""
 
+    @property
+    def count(self) -> int:
+        """Members of all kinds together."""
+        return self.members * (1 + len(self.others))
+
+    @property
+    def fuses(self) -> bool:
+        """Whether there is more than one model."""
+        return self.count > 1 or self.linear != "none"
+
 
 @dataclasses.dataclass
 class OptimizerConfig:

@@ -129,7 +129,7 @@ def fit_fused(
 
 
 def _member_starts(config: ExperimentConfig, init_from: WarmStart | None) -> list[WarmStart | None]:
-    count = config.fusion.members * (1 + len(config.fusion.others))
+    count = config.fusion.count
     if init_from is None:
         return [None] * count
     source = run_folder.load(init_from.source)

@@ -49,8 +49,7 @@ class WeightChoice(NamedTuple):
 
 def fuses(config: ExperimentConfig) -> bool:
     """Whether a config asks for more than one model."""
-    fusion = config.fusion
-    return fusion.members > 1 or len(fusion.others) > 0 or fusion.linear != "none"
+    return config.fusion.fuses
 
 
 def kinds_of(config: ExperimentConfig) -> list[ExperimentConfig]:

@@ -16,6 +16,7 @@ import polars as pl
 
 from piavae_jax import config as configs
 from piavae_jax.config import ExperimentConfig
+from piavae_jax.config.schema import OF_THE_MACHINE
 from piavae_jax.data.atomic import new_folder
 from piavae_jax.data.json_files import write_json
 from piavae_jax.data.manifest import library_version
@@ -194,13 +195,7 @@ FREE_FIELDS = (
     "workdir",
     "data.path",
     "training.epochs",
-    "training.devices",
-    "training.interactions",
-    "training.item_shards",
-    "training.item_block",
-    "training.tensorboard",
-    "training.checkpoint_seconds",
-    "training.snapshot_epochs",
+    *(field for field in OF_THE_MACHINE if field != "training.steps_per_dispatch"),
 )
 """These may change between two sessions of one run without changing what was trained so far."""
 

@@ -104,10 +104,7 @@ def _manifest(program: Program, folder: Path, differences: dict[str, float]) -> 
         "format_version": FORMAT_VERSION,
         "run": run.config.name,
         "model": run.config.model.name,
-        "fusion": {
-            "members": run.config.fusion.members * (1 + len(run.config.fusion.others)),
-            "linear": run.config.fusion.linear,
-        },
+        "fusion": {"members": run.config.fusion.count, "linear": run.config.fusion.linear},
         "data": {"name": run.data_name, "digest": run.data_digest},
         "vocabulary_digest": run.vocabulary_digest,
         "input": {
