@@ -1,6 +1,7 @@
 """Recommendation as a plain loop writes it, the yardstick of `bench/score.py`: everything read into memory, dense rows.
 
-PyTorch's layers and `topk` where it is installed, NumPy's products and `argpartition` where it is not.
+PyTorch's layers and `topk` where it is installed, on the GPU where it sees one; else NumPy's products and
+`argpartition`.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,22 +28,24 @@ def torch_rank(params: Mapping[str, Any], k: int) -> Rank:
     import torch
     from torch.nn import functional as F
 
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
     def layer(group: str, name: str) -> list[torch.Tensor]:
         kernel, bias = (np.asarray(params[group][name][part]) for part in ("kernel", "bias"))
-        return [torch.tensor(kernel.T).contiguous(), torch.tensor(bias)]
+        return [torch.tensor(kernel.T).contiguous().to(device), torch.tensor(bias).to(device)]
 
     to_hidden, to_latent = layer("encoder", "InputLayer_0"), layer("encoder", "Linear_0")
     from_latent, to_items = layer("decoder", "Linear_0"), layer("decoder", "Linear_1")
 
     @torch.no_grad()
     def rank(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        dense = torch.from_numpy(rows)
+        dense = torch.from_numpy(rows).to(device)
         hidden = torch.tanh(F.linear(F.normalize(dense), *to_hidden))
         mean = F.linear(hidden, *to_latent).chunk(2, dim=-1)[0]
         scores = F.linear(torch.tanh(F.linear(mean, *from_latent)), *to_items)
         scores[dense > 0] = -torch.inf
         best = torch.topk(scores, k, dim=-1)
-        return best.indices.numpy(), best.values.numpy()
+        return best.indices.numpy(force=True), best.values.numpy(force=True)
 
     return rank
 

@@ -35,6 +35,7 @@ from piavae_jax.data.generator import generate
 from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.data.protocol import StrongGeneralization
 from piavae_jax.data.shapes import Shape
+from piavae_jax.linear import product
 from piavae_jax.serving import Recommender
 from piavae_jax.serving.ranking import rank_rows
 from piavae_jax.training import run_folder
@@ -88,7 +89,8 @@ def make_floor(num_items: int, k: int, *, users: int) -> Callable[[], None]:
     @jax.jit
     def forward(weights: list[jax.Array], features: jax.Array) -> jax.Array:
         to_latent, to_hidden, to_items = weights
-        return (features @ to_latent)[:, :200] @ to_hidden @ to_items
+        means = product(features, to_latent)[:, :200]
+        return product(product(means, to_hidden), to_items)
 
     def rank(scores: jax.Array) -> None:
         rank_rows(np.asarray(scores), k, excluded=None, penalty=None)

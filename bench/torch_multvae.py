@@ -38,19 +38,38 @@ class TorchMultVAE(nn.Module):
 class TorchTrainer:
     """Steps over batches of users, on the GPU where PyTorch sees one, else on all cores."""
 
-    def __init__(self, rows: scipy.sparse.csr_matrix, *, pia: bool, hidden: int, latent_dim: int) -> None:
+    def __init__(
+        self, rows: scipy.sparse.csr_matrix, *, pia: bool, hidden: int, latent_dim: int, precision: str = "float32"
+    ) -> None:
+        """`precision` is one of the library's: `tf32` is set for the whole process, `bfloat16` is autocast."""
         torch.manual_seed(0)
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = TorchMultVAE(rows.shape[1], hidden=hidden, latent_dim=latent_dim, keep_prob=0.5, pia=pia)
         self._rows, self._model = rows, model.to(self.device).train()
         self._optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        self._low = precision == "bfloat16"
+
+    def load(self, batches: list[np.ndarray]) -> list[torch.Tensor]:
+        """Dense rows of batches of users, on the device."""
+        return [torch.from_numpy(self._rows[users].toarray()).to(self.device) for users in batches]
 
     def run(self, batches: list[np.ndarray]) -> float:
-        """Train on batches of users and return the last loss."""
+        """Train on batches of users, made dense on the host one by one, and return the last loss."""
         for users in batches:
-            dense = torch.from_numpy(self._rows[users].toarray()).to(self.device)
-            loss = self._model.loss(dense, beta=0.2, anchor_weight=2.0)
-            self._optimizer.zero_grad()
-            loss.backward()
-            self._optimizer.step()
+            loss = self._step(*self.load([users]))
         return float(loss.detach())
+
+    def run_loaded(self, batches: list[torch.Tensor]) -> float:
+        """Train on what `load` has loaded: what is left of a step when data costs nothing."""
+        for dense in batches:
+            loss = self._step(dense)
+        return float(loss.detach())
+
+    def _step(self, dense: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._low):
+            loss = self._model.loss(dense, beta=0.2, anchor_weight=2.0)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        return loss

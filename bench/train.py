@@ -1,10 +1,12 @@
 """How fast a train step is, beside PyTorch and beside the least that the mathematics costs.
 
     python bench/train.py --shape ml-20m            # also netflix, msd, ml-1m; --pia; --batch-size 24576; --no-torch
+    python bench/train.py --precision tf32          # on a GPU; also bfloat16
 
 Ours is the train step of `bin/train.py` on generated data of that shape, in chunks that run on the device. The
-reference is a plain PyTorch Multi-VAE on dense rows (`torch_multvae.py`); the floor is the decoder's three matrix
-products and an Adam update of all parameters, and nothing else. Steps whose batches are streamed from disk run as well.
+reference is a plain PyTorch Multi-VAE on dense rows (`torch_multvae.py`), once with every batch made dense on the host
+and once with all of them on the device already; the floor is the decoder's three matrix products and an Adam update of
+all parameters, and nothing else. Steps whose batches are streamed from disk run as well.
 All take turns in one process; ratios are medians over rounds.
 """
 
@@ -12,6 +14,7 @@ import argparse
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any, NamedTuple
 
 import harness
@@ -21,9 +24,10 @@ import numpy as np
 import optax
 import scipy.sparse
 
-from piavae_jax.config import ExperimentConfig, validate
+from piavae_jax.config import PRECISIONS, ExperimentConfig, validate
 from piavae_jax.data.batches import epoch_order, order_capacity, pad_to_shards
 from piavae_jax.data.prepared import PreparedDataset, load_prepared
+from piavae_jax.linear import product
 from piavae_jax.training.session import build_session, start_state
 
 
@@ -43,6 +47,7 @@ def make_config(arguments: argparse.Namespace, *, pia: bool, interactions: str =
     config.pia.enabled = pia
     config.training.interactions = interactions
     config.training.batch_size = arguments.batch_size
+    config.model.precision = arguments.precision
     return validate(config)
 
 
@@ -82,14 +87,14 @@ def make_floor(config: ExperimentConfig, num_items: int, steps: int) -> Callable
     }
     features = jax.random.normal(draw[2], (size, hidden))
     gradients = jax.tree.map(lambda leaf: 0.01 * leaf, params)
-    optimizer = optax.adam(1e-3)
+    optimizer, multiply = optax.adam(1e-3), partial(product, precision=config.model.precision)
     carry = (params, optimizer.init(params), features)
 
     def step(carry: Any, _: None) -> tuple[Any, None]:
         params, opt_state, features = carry
-        logits = features @ params["decoder"]
-        to_features = logits @ params["decoder"].T
-        to_decoder = jax.lax.optimization_barrier(features.T) @ logits  # the faster way, see piavae_jax/linear.py
+        logits = multiply(features, params["decoder"])
+        to_features = multiply(logits, params["decoder"].T)
+        to_decoder = multiply(jax.lax.optimization_barrier(features.T), logits)  # as piavae_jax/linear.py does
         updates, opt_state = optimizer.update(gradients | {"decoder": to_decoder}, opt_state)
         return (optax.apply_updates(params, updates), opt_state, features + 1e-6 * to_features), None
 
@@ -104,21 +109,26 @@ def make_floor(config: ExperimentConfig, num_items: int, steps: int) -> Callable
 
 def make_torch(
     config: ExperimentConfig, dataset: PreparedDataset, batches: list[np.ndarray]
-) -> Callable[[], float] | None:
-    """The PyTorch reference on the same batches; None, said aloud, where PyTorch is not installed."""
+) -> dict[str, Callable[[], float]]:
+    """The PyTorch reference on the same batches; nothing, said aloud, where PyTorch is not installed."""
     try:
         from torch_multvae import TorchTrainer
     except ImportError:
         harness.console.print("PyTorch is not installed: no reference (pip install torch)")
-        return None
+        return {}
     train = dataset.train
     values = np.ones(train.nnz, np.float32)
     shape = (len(train.lengths), dataset.num_items)
     rows = scipy.sparse.csr_matrix((values, np.asarray(train.indices), np.asarray(train.indptr)), shape=shape)
     trainer = TorchTrainer(
-        rows, pia=config.pia.enabled, hidden=config.model.hidden[0], latent_dim=config.model.latent_dim
+        rows,
+        pia=config.pia.enabled,
+        hidden=config.model.hidden[0],
+        latent_dim=config.model.latent_dim,
+        precision=config.model.precision,
     )
-    return lambda: trainer.run(batches)
+    loaded = trainer.load(batches)
+    return {"torch": lambda: trainer.run(batches), "torch_loaded": lambda: trainer.run_loaded(loaded)}
 
 
 def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -136,8 +146,8 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         "other": other.run,
         "floor": make_floor(config, dataset.num_items, arguments.steps),
     }
-    if arguments.torch and (reference := make_torch(config, dataset, ours.batches)) is not None:
-        systems["torch"] = reference
+    if arguments.torch:
+        systems |= make_torch(config, dataset, ours.batches)
     seconds = harness.interleave(systems, rounds=arguments.rounds)
     with_pia, without = ("ours", "other") if arguments.pia else ("other", "ours")
     steps = len(ours.batches)
@@ -147,8 +157,12 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         "users_per_s": users / float(np.median(seconds["ours"])),
         "step_ms": per_step["ours"],
         "torch_step_ms": per_step.get("torch"),
+        "torch_loaded_step_ms": per_step.get("torch_loaded"),
         "floor_ms": per_step["floor"],
-        "ratio_torch": harness.ratio(seconds["torch"], seconds["ours"]) if "torch" in seconds else None,
+        **{
+            f"ratio_{name}": harness.ratio(seconds[name], seconds["ours"]) if name in seconds else None
+            for name in ("torch", "torch_loaded")
+        },
         "ratio_floor": harness.ratio(seconds["ours"], seconds["floor"]),
         "pia_overhead": harness.ratio(seconds[with_pia], seconds[without]) - 1.0,
         "stream_overhead": harness.ratio(seconds["streamed"], seconds["ours"]) - 1.0,
@@ -165,6 +179,7 @@ def main() -> None:
     parser.add_argument("--model", choices=("multvae",), default="multvae")
     parser.add_argument("--pia", action="store_true", help="the headline is Multi-VAE + PIA")
     parser.add_argument("--batch-size", type=int, default=500)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of matrix products, of all systems")
     parser.add_argument("--steps", type=int, default=8, help="steps a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--torch", action=argparse.BooleanOptionalAction, default=True)
@@ -172,10 +187,11 @@ def main() -> None:
     result = benchmark(arguments)
     rows = [
         ("PyTorch, dense rows", result["torch_step_ms"], result["ratio_torch"]),
+        ("PyTorch, rows on the device", result["torch_loaded_step_ms"], result["ratio_torch_loaded"]),
         (f"piavae_jax{' + PIA' if arguments.pia else ''}", result["step_ms"], 1.0),
         ("floor", result["floor_ms"], 1.0 / result["ratio_floor"]),
     ]
-    title = f"train step, {arguments.shape}, batch {arguments.batch_size}, {result['device']}"
+    title = f"train step, {arguments.shape}, batch {arguments.batch_size}, {arguments.precision}, {result['device']}"
     harness.table(title, ("", "ms a step", "times ours"), [row for row in rows if row[1] is not None])
     harness.finish("train", vars(arguments), result)
 

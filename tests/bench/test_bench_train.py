@@ -16,8 +16,8 @@ def test_a_small_run_gives_its_figures(run):
     finally:
         jax.config.update("jax_numpy_dtype_promotion", "strict")
     wanted = (
-        "users_per_s step_ms torch_step_ms floor_ms ratio_torch ratio_floor pia_overhead stream_overhead peak_rss_mb "
-        "compile_s device"
+        "users_per_s step_ms torch_step_ms torch_loaded_step_ms floor_ms ratio_torch ratio_torch_loaded ratio_floor "
+        "pia_overhead stream_overhead peak_rss_mb compile_s device"
     )
     assert list(result) == wanted.split()
     assert result["torch_step_ms"] is None
