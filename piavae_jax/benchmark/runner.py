@@ -1,5 +1,6 @@
 """Run systems one after the other; what is done stays done."""
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from piavae_jax.benchmark.formats import format_score, format_seconds
+from piavae_jax.benchmark.neural import RUN
 from piavae_jax.benchmark.records import Record, is_done, read_records, run_path, write_failure, write_outcome
 from piavae_jax.benchmark.system import Outcome, System
 from piavae_jax.benchmark.time_left import Job, describe_time_left, list_jobs
@@ -27,7 +29,7 @@ def run_systems(
     """Run each system with the seeds 0 to `seeds - 1`, passing over runs that are done.
 
     A run that fails is written down and the others go on; the next call tries it again. One that was stopped at any
-    instant goes on as far as the system can.
+    instant goes on as far as the system can. Of a variant of another system only the figures are kept, not the model.
 
     Args:
       systems: what to run.
@@ -83,6 +85,9 @@ def _run(job: Job, dataset: PreparedDataset, root: Path, console: Console) -> Re
         # A run that was stopped has spent more than this call saw.
         seconds = max(seconds, outcome.train_seconds)
         write_outcome(folder, system, seed, outcome, seconds=seconds)
+        if system.baseline:
+            # A hundred variants' checkpoints would fill a disk, and no other system is built on them.
+            shutil.rmtree(folder / RUN, ignore_errors=True)
         quality = format_score(outcome.validation.summary(SELECTION_METRIC).mean)
         console.print(f"    validation nDCG@100 {quality} in {format_seconds(seconds)}", highlight=False)
     return Record(system.name, system.label, system.family, seed, seconds, outcome, error, system.baseline)

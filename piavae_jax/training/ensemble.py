@@ -95,6 +95,7 @@ def fit_fused(
         if run_folder.exists(workdir):
             run = run_folder.load(workdir)
             run_folder.check_resumable(run, config, dataset)
+            _check_epochs(run, config)
         else:
             for member, start in zip(configs, starts, strict=True):
                 if start is not None:
@@ -126,6 +127,16 @@ def fit_fused(
         _write_choices(workdir, choices, linear_seconds)  # first: the checkpoint is the sign of a finished model
         save_fused(workdir, params)
         return FusedResult(run, score, params, members, choices, linear_seconds)
+
+
+def _check_epochs(run: RunFolder, config: ExperimentConfig) -> None:
+    """Members that trained on would no longer be those whose weights were chosen."""
+    ours, theirs = config.training.epochs, run.config.training.epochs
+    if (run.path / FUSION).is_dir() and ours != theirs:
+        raise UserError(
+            f"{run.path} is a finished fusion of models with config.training.epochs={theirs}, now it is {ours}; "
+            "choose another --config.workdir"
+        )
 
 
 def _member_starts(config: ExperimentConfig, init_from: WarmStart | None) -> list[WarmStart | None]:

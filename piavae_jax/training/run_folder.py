@@ -1,6 +1,5 @@
 """A run folder: everything about a run that is not weights, in files that people and programs can read."""
 
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -19,6 +18,7 @@ from piavae_jax.config import ExperimentConfig
 from piavae_jax.config.schema import OF_THE_MACHINE
 from piavae_jax.data.atomic import new_folder
 from piavae_jax.data.json_files import write_json
+from piavae_jax.data.locks import exclusive
 from piavae_jax.data.manifest import library_version
 from piavae_jax.data.prepared import PreparedDataset, vocabulary_digest
 from piavae_jax.errors import UserError
@@ -227,14 +227,8 @@ def locked(path: Path, *, used: str = "trained") -> Iterator[None]:
       UserError: another process does it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.parent / f".{path.name}.lock"
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{path} is being {used} by another process; wait for it or choose another folder"
-            ) from error
+    refusal = f"{path} is being {used} by another process; wait for it or choose another folder"
+    with exclusive(path.parent / f".{path.name}.lock", refusal=refusal):
         yield
 
 

@@ -56,6 +56,8 @@ def test_the_command_compares_each_variant_with_the_model(dataset, tmp_path, con
     command.run_benchmark(dataset.path, models="all", ablation=file, seeds=2, out=out, console=console, command="x")
     assert "Multi-VAE + PIA, a mask per user minus Multi-VAE + PIA" in console.file.getvalue()
     (uplift, *_) = read_json(out / "results.json")["uplifts"]
+    # A hundred variants' checkpoints would fill a disk.
+    assert [folder.parents[1].name for folder in out.glob("*/seed-*/run")] == ["multvae_pia"] * 2
     changed = declare(tmp_path, f'return Ablation("multvae_pia", {{"a mask per user": {TINY!r}}})')
     with pytest.raises(UserError, match=r"was run with mask\.kind='per_user', now it has 'bernoulli': give it another"):
         command.run_benchmark(

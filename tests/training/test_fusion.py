@@ -122,6 +122,16 @@ def test_another_config_is_refused(finished, dataset):
         fit_fused(config_of(regularization=7.0), dataset, finished.run.path)
 
 
+def test_a_finished_model_is_not_trained_on(finished, dataset):
+    config = config_of()
+    epochs = config.training.epochs
+    config.training.epochs += 1
+    lines = [member.run.metrics_file.read_text() for member in finished.members]
+    with pytest.raises(UserError, match=rf"is a finished fusion .* config.training.epochs={epochs}, now it is"):
+        fit_fused(config, dataset, finished.run.path)
+    assert [member.run.metrics_file.read_text() for member in finished.members] == lines
+
+
 def test_an_unfinished_model_cannot_be_restored(finished, tmp_path):
     unfinished = tmp_path / "unfinished"
     shutil.copytree(finished.run.path, unfinished, ignore=shutil.ignore_patterns("fusion"))

@@ -1,7 +1,6 @@
 """What a batch job is: its manifest, its parts, what is done of it, which process does what."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ import jax
 import numpy as np
 import polars as pl
 
+from piavae_jax.data.locks import exclusive
 from piavae_jax.data.prepared import sha256
 from piavae_jax.errors import UserError
 
@@ -159,11 +159,6 @@ def workspace(job: Job, shard: Shard) -> Iterator[Path]:
     """
     folder = job.output / f".{shard.name}"
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process works on {shard.name} of {job.output}; wait for it, or give each its own --shard"
-            ) from error
+    refusal = f"another process works on {shard.name} of {job.output}; wait for it, or give each its own --shard"
+    with exclusive(folder / "lock", refusal=refusal):
         yield folder
