@@ -67,7 +67,8 @@ def evil_dataset() -> PreparedDataset:
     return dataclasses.replace(plain, items=plain.items.with_columns(title=pl.Series(titles, dtype=pl.String)))
 
 
-def tiny_config(path: str = "unused") -> ExperimentConfig:
+def tiny_config(path: str = "unused", *, checkpoint_seconds: float = 30.0) -> ExperimentConfig:
+    """A checkpoint takes longer than an epoch: 0, for one after each, is for tests of what happens between them."""
     config = ExperimentConfig(name="tiny", seed=3)
     config.data.path = path
     config.model.hidden, config.model.latent_dim = (16,), 6
@@ -77,7 +78,7 @@ def tiny_config(path: str = "unused") -> ExperimentConfig:
     config.training.batch_size = 16  # four steps, the last of two users
     config.training.steps_per_dispatch = 3
     config.training.devices = 1
-    config.training.checkpoint_seconds = 0
+    config.training.checkpoint_seconds = checkpoint_seconds
     return config
 
 

@@ -90,7 +90,7 @@ def test_records_every_epoch(finished):
 def test_a_stopped_run_goes_on_to_the_same_bits(finished, dataset, tmp_path):
     for epoch in (1, 3):
         with pytest.raises(Stop):
-            fit(tiny_config(), dataset, tmp_path / "run", listener=StopAfter(epoch))
+            fit(tiny_config(checkpoint_seconds=0), dataset, tmp_path / "run", listener=StopAfter(epoch))
     resumed = fit(tiny_config(), dataset, tmp_path / "run")
     chex.assert_trees_all_equal(resumed.params, finished.params)
     assert without_times(resumed.records) == without_times(finished.records)
@@ -183,7 +183,7 @@ def test_divergence_stops_the_run_names_the_step_and_keeps_the_checkpoint(datase
 
     run = tmp_path / "good"
     with pytest.raises(Stop):
-        fit(tiny_config(), dataset, run, listener=Poison())
+        fit(tiny_config(checkpoint_seconds=0), dataset, run, listener=Poison())
     with Checkpoints(run) as checkpoints:
         state, best = checkpoints.restore(init_state(build_session(tiny_config(), dataset).recipe, tiny_config()))
         poisoned = jax.tree.map(lambda leaf: leaf * jnp.float32(jnp.nan), state.params)

@@ -30,7 +30,7 @@ sys.path.insert(0, {folder!r})
 from tiny_runs import tiny_config
 
 def get_config():
-    config = tiny_config({data!r})
+    config = tiny_config({data!r}, checkpoint_seconds=0)
     config.training.epochs = 40
     return config
 """

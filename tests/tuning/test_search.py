@@ -178,6 +178,8 @@ def interrupt(run, *, trial, epoch):
 
 
 def test_an_interrupted_search_ends_as_one_left_alone(config, tmp_path):
+    config.training.checkpoint_seconds = 0
+
     def run(root):
         options = SearchOptions(trials=2, sampler="random")
         return run_search(config, {"seed": Int(0, 99)}, tmp_path / root, options=options, console=make_console())

@@ -25,7 +25,7 @@ from piavae_jax.tuning.distributions import Int
 from tiny_runs import tiny_config
 
 def get_config():
-    config = tiny_config({data!r})
+    config = tiny_config({data!r}, checkpoint_seconds=0)
     config.training.epochs = {epochs}
     return config
 
