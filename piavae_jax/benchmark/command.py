@@ -4,54 +4,45 @@ from pathlib import Path
 
 from rich.console import Console
 
-from piavae_jax.benchmark.ablation import ablation_systems, check_unchanged, read_ablation
+from piavae_jax.benchmark.ablation import check_unchanged
 from piavae_jax.benchmark.folder import open_folder
-from piavae_jax.benchmark.registry import UPLIFTS, choose_systems
+from piavae_jax.benchmark.parallel import run_systems_at_once, share_device
+from piavae_jax.benchmark.plan import Plan, choose
+from piavae_jax.benchmark.registry import UPLIFTS
 from piavae_jax.benchmark.report import make_report, write_report
 from piavae_jax.benchmark.runner import check_held_out, run_systems
-from piavae_jax.data.prepared import load_prepared
 from piavae_jax.training import run_folder
 
 
-def run_benchmark(
-    data: Path,
-    *,
-    models: str,
-    seeds: int,
-    out: Path,
-    console: Console,
-    command: str,
-    ablation: Path | None = None,
-) -> None:
+def run_benchmark(plan: Plan, *, seeds: int, console: Console, command: str, processes: int = 1) -> None:
     """Run the systems that are not done, and report on all that are there.
 
     Args:
-      data: a prepared data set.
-      models: names of systems separated by commas, or "all".
+      plan: which systems on which data; the folder is new or begun on the same data.
       seeds: runs of each system that draws random numbers.
-      out: the benchmark's folder, new or begun on the same data.
       console: where to show what goes on, and the tables.
       command: the command line, to be written down.
-      ablation: a file that declares a model and its variants, which are run in place of `models`.
+      processes: runs at a time.
 
     Raises:
       UserError: a model or a variant cannot be, the data cannot be used, or the folder is another's.
     """
-    declared = None if ablation is None else read_ablation(ablation)
-    chosen = choose_systems(models) if declared is None else []
-    dataset = load_prepared(data)
+    share_device(processes)
+    dataset, systems, ablation = choose(plan)
     check_held_out(dataset)
-    systems = chosen if declared is None else ablation_systems(declared, dataset)
-    with run_folder.locked(out):
-        if declared is not None:
-            check_unchanged(declared, dataset, out)
-        open_folder(out, dataset, command=command)
+    with run_folder.locked(plan.out):
+        if ablation is not None:
+            check_unchanged(ablation, dataset, plan.out)
+        open_folder(plan.out, dataset, command=command)
         try:
-            run_systems(systems, dataset, out, seeds=seeds, console=console)
+            if processes > 1:
+                run_systems_at_once(systems, plan, seeds=seeds, processes=processes, console=console)
+            else:
+                run_systems(systems, dataset, plan.out, seeds=seeds, console=console)
         except KeyboardInterrupt:
-            console.print(f"what is done is in {out}; the same command goes on", highlight=False)
+            console.print(f"what is done is in {plan.out}; the same command goes on", highlight=False)
             raise
-        report_benchmark(out, console=console)
+        report_benchmark(plan.out, console=console)
 
 
 def report_benchmark(out: Path, *, console: Console) -> None:

@@ -63,7 +63,7 @@ def fused(
             result = fit_fused(config, dataset, folder / RUN, listener=listener, trained=trained)
         return _measure(result, config, dataset)
 
-    return System(name, label, seeds=True, family="fusion", run=run)
+    return System(name, label, seeds=True, family="fusion", run=run, needs=(linear, *presets))
 
 
 def _measure(result: FusedResult, config: ExperimentConfig, dataset: PreparedDataset) -> Outcome:

@@ -70,10 +70,15 @@ def read_records(root: Path) -> list[Record]:
       UserError: a file is damaged.
     """
     found = {path.parent for name in (OUTCOME, FAILURE) for path in root.glob(f"*/seed-*/{name}")}
-    return sorted(map(_read_record, found), key=lambda record: (record.system, record.seed))
+    return sorted(map(read_record, found), key=lambda record: (record.system, record.seed))
 
 
-def _read_record(folder: Path) -> Record:
+def read_record(folder: Path) -> Record:
+    """One run that is done or has failed.
+
+    Raises:
+      UserError: a file is damaged.
+    """
     done = is_done(folder)
     path = folder / (OUTCOME if done else FAILURE)
     values = read_json(path)

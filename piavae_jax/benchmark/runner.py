@@ -11,7 +11,7 @@ from rich.console import Console
 
 from piavae_jax.benchmark.formats import format_score, format_seconds
 from piavae_jax.benchmark.neural import RUN
-from piavae_jax.benchmark.records import Record, is_done, read_records, run_path, write_failure, write_outcome
+from piavae_jax.benchmark.records import is_done, read_record, read_records, run_path, write_failure, write_outcome
 from piavae_jax.benchmark.system import Outcome, System
 from piavae_jax.benchmark.time_left import Job, describe_time_left, list_jobs
 from piavae_jax.data.prepared import PreparedDataset
@@ -41,16 +41,23 @@ def run_systems(
     Raises:
       UserError: a system refuses what it is given.
     """
-    jobs = list_jobs(systems, seeds=seeds)
-    todo = [job for job in jobs if not is_done(run_path(root, job.system.name, job.seed))]
-    if len(todo) < len(jobs):
-        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already", highlight=False)
+    jobs, todo = plan_jobs(systems, root, seeds=seeds, console=console)
     finished = read_records(root)
     for number, job in enumerate(todo):
         left = describe_time_left(todo[number:], finished)
         position = len(jobs) - len(todo) + number + 1
-        console.print(f"{position}/{len(jobs)}  {_describe(job)}{left and f'  ({left})'}", highlight=False)
-        finished.append(_run(job, dataset, root, console))
+        console.print(f"{position}/{len(jobs)}  {job.label}{left and f'  ({left})'}", highlight=False)
+        run_job(job, dataset, root, console)
+        finished.append(read_record(run_path(root, job.system.name, job.seed)))
+
+
+def plan_jobs(systems: Sequence[System], root: Path, *, seeds: int, console: Console) -> tuple[list[Job], list[Job]]:
+    """All runs, and those that are not done; a line says how many are."""
+    jobs = list_jobs(systems, seeds=seeds)
+    todo = [job for job in jobs if not is_done(run_path(root, job.system.name, job.seed))]
+    if len(todo) < len(jobs):
+        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already", highlight=False)
+    return jobs, todo
 
 
 def check_held_out(dataset: PreparedDataset) -> None:
@@ -67,11 +74,8 @@ def check_held_out(dataset: PreparedDataset) -> None:
             )
 
 
-def _describe(job: Job) -> str:
-    return f"{job.system.label}, seed {job.seed}" if job.system.seeds else job.system.label
-
-
-def _run(job: Job, dataset: PreparedDataset, root: Path, console: Console) -> Record:
+def run_job(job: Job, dataset: PreparedDataset, root: Path, console: Console) -> None:
+    """Make a run, and write what came of it."""
     system, seed = job
     folder = run_path(root, system.name, seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,16 +85,15 @@ def _run(job: Job, dataset: PreparedDataset, root: Path, console: Console) -> Re
     if outcome is None:
         write_failure(folder, system, seed, error, seconds=seconds)
         console.print(f"    failed: {error}", highlight=False, markup=False)
-    else:
-        # A run that was stopped has spent more than this call saw.
-        seconds = max(seconds, outcome.train_seconds)
-        write_outcome(folder, system, seed, outcome, seconds=seconds)
-        if system.baseline:
-            # A hundred variants' checkpoints would fill a disk, and no other system is built on them.
-            shutil.rmtree(folder / RUN, ignore_errors=True)
-        quality = format_score(outcome.validation.summary(SELECTION_METRIC).mean)
-        console.print(f"    validation nDCG@100 {quality} in {format_seconds(seconds)}", highlight=False)
-    return Record(system.name, system.label, system.family, seed, seconds, outcome, error, system.baseline)
+        return
+    # A run that was stopped has spent more than this call saw.
+    seconds = max(seconds, outcome.train_seconds)
+    write_outcome(folder, system, seed, outcome, seconds=seconds)
+    if system.baseline:
+        # A hundred variants' checkpoints would fill a disk, and no other system is built on them.
+        shutil.rmtree(folder / RUN, ignore_errors=True)
+    quality = format_score(outcome.validation.summary(SELECTION_METRIC).mean)
+    console.print(f"    validation nDCG@100 {quality} in {format_seconds(seconds)}", highlight=False)
 
 
 def _attempt(job: Job, dataset: PreparedDataset, folder: Path, console: Console) -> tuple[Outcome | None, str]:

@@ -44,3 +44,5 @@ class System(NamedTuple):
     run: RunFn
     baseline: str = ""
     """The name of the system that it is a variant of, if it is one."""
+    needs: tuple[str, ...] = ()
+    """Names of systems whose runs of the same seed it takes over where they are done."""

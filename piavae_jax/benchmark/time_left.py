@@ -14,21 +14,32 @@ class Job(NamedTuple):
     system: System
     seed: int
 
+    @property
+    def label(self) -> str:
+        """Such as "Multi-VAE, seed 2"."""
+        return f"{self.system.label}, seed {self.seed}" if self.system.seeds else self.system.label
+
 
 def list_jobs(systems: Sequence[System], *, seeds: int) -> list[Job]:
     """Every run, seed by seed, so that a benchmark cut short compares all systems."""
     return [Job(system, seed) for seed in range(seeds) for system in systems if seed == 0 or system.seeds]
 
 
-def describe_time_left(jobs: Sequence[Job], finished: Sequence[Record]) -> str:
-    """Such as "about 4 min left", plus what nothing is known about; empty before anything is known."""
+def describe_time_left(jobs: Sequence[Job], finished: Sequence[Record], *, at_once: int = 1) -> str:
+    """Such as "about 4 min left", plus what nothing is known about; empty before anything is known.
+
+    Args:
+      jobs: what is left to run.
+      finished: what it is judged by.
+      at_once: runs made at the same time, now as before.
+    """
     guesses = [_guess(job, finished) for job in jobs]
     known = [guess for guess in guesses if guess is not None]
     if not known:
         return ""
     unknown = len(guesses) - len(known)
     runs = f" and {unknown} run{'s' if unknown > 1 else ''} of unknown length" if unknown else ""
-    return f"about {format_seconds(sum(known))}{runs} left"
+    return f"about {format_seconds(sum(known) / at_once)}{runs} left"
 
 
 def _guess(job: Job, finished: Sequence[Record]) -> float | None:

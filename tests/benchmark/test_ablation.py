@@ -9,6 +9,7 @@ from fakes import TINY as THREE_EPOCHS
 from piavae_jax.benchmark import command
 from piavae_jax.benchmark.ablation import Ablation, ablation_systems, read_ablation
 from piavae_jax.benchmark.neural import neural
+from piavae_jax.benchmark.plan import Plan
 from piavae_jax.benchmark.registry import SYSTEMS
 from piavae_jax.data.json_files import read_json
 from piavae_jax.errors import UserError
@@ -53,16 +54,14 @@ def test_the_command_compares_each_variant_with_the_model(dataset, tmp_path, con
     variant = {**TINY, "mask.kind": "per_user"}
     file = declare(tmp_path, f'return Ablation("multvae_pia", {{"a mask per user": {variant!r}}})')
     out = tmp_path / "out"
-    command.run_benchmark(dataset.path, models="all", ablation=file, seeds=2, out=out, console=console, command="x")
+    command.run_benchmark(Plan(dataset.path, out, "all", file), seeds=2, console=console, command="x")
     assert "Multi-VAE + PIA, a mask per user minus Multi-VAE + PIA" in console.file.getvalue()
     (uplift, *_) = read_json(out / "results.json")["uplifts"]
     # A hundred variants' checkpoints would fill a disk.
     assert [folder.parents[1].name for folder in out.glob("*/seed-*/run")] == ["multvae_pia"] * 2
     changed = declare(tmp_path, f'return Ablation("multvae_pia", {{"a mask per user": {TINY!r}}})')
     with pytest.raises(UserError, match=r"was run with mask\.kind='per_user', now it has 'bernoulli': give it another"):
-        command.run_benchmark(
-            dataset.path, models="all", ablation=changed, seeds=2, out=out, console=console, command="x"
-        )
+        command.run_benchmark(Plan(dataset.path, out, "all", changed), seeds=2, console=console, command="x")
     assert uplift["baseline"] == "Multi-VAE + PIA"
     written = (out / "results.md").read_text()
     command.report_benchmark(out, console=console)  # without the file that declared the variants

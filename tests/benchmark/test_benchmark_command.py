@@ -10,6 +10,7 @@ from fakes import TINY, fake_system
 
 from piavae_jax.benchmark import command
 from piavae_jax.benchmark.neural import neural
+from piavae_jax.benchmark.plan import Plan
 from piavae_jax.benchmark.registry import SYSTEMS
 from piavae_jax.errors import UserError
 
@@ -34,8 +35,8 @@ def run(dataset, tmp_path, console, monkeypatch):
     """Runs the command with systems of the test's own, and returns what it printed."""
 
     def run_command(*systems, seeds=1, data=dataset.path):
-        monkeypatch.setattr(command, "choose_systems", lambda _: list(systems))
-        command.run_benchmark(data, models="x", seeds=seeds, out=tmp_path / "out", console=console, command="x")
+        monkeypatch.setattr("piavae_jax.benchmark.plan.choose_systems", lambda _: list(systems))
+        command.run_benchmark(Plan(data, tmp_path / "out", "x"), seeds=seeds, console=console, command="x")
         return console.file.getvalue()
 
     return run_command
@@ -90,6 +91,7 @@ def test_one_command_at_a_time(run, tmp_path):
         (["--models", "all"], "the following arguments are required: --out"),
         (["--out", "o"], "--data is missing: pass a prepared data set, or --report-only"),
         (["--out", "o", "--data", "d", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["--out", "o", "--data", "d", "--processes", "0"], "--processes must be at least 1, got 0"),
         (
             ["--out", "o", "--data", "d", "--models", "a", "--ablation", "f"],
             "--models and --ablation exclude one another",
@@ -141,11 +143,11 @@ def test_help_shows_a_command_to_copy_and_loads_nothing_that_is_slow():
 
 
 def test_nothing_is_written_before_all_is_checked(dataset, tmp_path, console):
-    arguments = {"seeds": 1, "out": tmp_path / "out", "console": console, "command": "x"}
+    arguments = {"seeds": 1, "console": console, "command": "x"}
     with pytest.raises(UserError, match='names "no", which is no model'):
-        command.run_benchmark(dataset.path, models="no", **arguments)
+        command.run_benchmark(Plan(dataset.path, tmp_path / "out", "no"), **arguments)
     with pytest.raises(UserError, match="gone is not a folder"):
-        command.run_benchmark(tmp_path / "gone", models="all", **arguments)
+        command.run_benchmark(Plan(tmp_path / "gone", tmp_path / "out", "all"), **arguments)
     with pytest.raises(UserError, match="out holds no benchmark"):
         command.report_benchmark(tmp_path / "out", console=console)
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,141 @@
+"""Several runs of a benchmark at a time, each in a process with its share of the machine.
+
+Small models leave most of a GPU idle, and on a CPU one core a run is used better than all cores by one.
+"""
+
+import functools
+import io
+import multiprocessing
+import os
+import signal
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing.queues import SimpleQueue
+
+from absl import logging
+from rich.console import Console
+
+from piavae_jax import compile_cache
+from piavae_jax.benchmark.plan import Chosen, Plan, choose
+from piavae_jax.benchmark.records import read_record, read_records, run_path
+from piavae_jax.benchmark.runner import plan_jobs, run_job
+from piavae_jax.benchmark.system import System
+from piavae_jax.benchmark.time_left import Job, describe_time_left
+from piavae_jax.errors import UserError
+
+_GPU_SHARE = 0.9  # of a GPU's memory, for all processes together
+
+
+def share_device(processes: int) -> None:
+    """Let processes that start from now on, and this one, share a GPU's memory; what the user has set stands.
+
+    JAX reads this when it first looks for devices.
+    """
+    if processes > 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{_GPU_SHARE / processes:.3f}")
+
+
+def run_systems_at_once(systems: Sequence[System], plan: Plan, *, seeds: int, processes: int, console: Console) -> None:
+    """What `runner.run_systems` does, with several runs at a time; a fused system waits for what it fuses.
+
+    Args:
+      systems: those of the plan.
+      plan: where the processes find them again.
+      seeds: runs of a system that draws random numbers.
+      processes: runs at a time, above 1.
+      console: where a line says what has ended and how long is left.
+
+    Raises:
+      UserError: a system refuses what it is given, or a process was killed.
+    """
+    jobs, todo = plan_jobs(systems, plan.out, seeds=seeds, console=console)
+    finished, running = read_records(plan.out), dict[Future[str], Job]()
+    with _pool(min(processes, len(todo)) or 1) as pool, console.status("") as status:
+        while todo or running:
+            for job in _ready(todo, running.values(), room=processes - len(running)):
+                todo.remove(job)
+                running[pool.submit(_run, plan, job.system.name, job.seed)] = job
+            status.update("running: " + "; ".join(job.label for job in running.values()))
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                printed = _printed(future, running)
+                job = running.pop(future)
+                finished.append(read_record(run_path(plan.out, job.system.name, job.seed)))
+                left = describe_time_left([*running.values(), *todo], finished, at_once=processes)
+                position = len(jobs) - len(todo) - len(running)
+                console.print(f"{position}/{len(jobs)}  {job.label}{left and f'  ({left})'}", highlight=False)
+                console.print(printed, end="", highlight=False, markup=False)
+
+
+def _printed(future: Future[str], running: dict[Future[str], Job]) -> str:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        labels = "; ".join(job.label for job in running.values())
+        raise UserError(
+            f"a process was killed, for want of memory perhaps, while these ran: {labels}; "
+            "the same command goes on, and a smaller --processes needs less"
+        ) from error
+
+
+def _ready(todo: Sequence[Job], running: Collection[Job], *, room: int) -> list[Job]:
+    """The first jobs, in order, that wait for no other."""
+    unfinished = {(job.system.name, job.seed if job.system.seeds else None) for job in [*todo, *running]}
+
+    def waits(job: Job) -> bool:
+        return any({(name, job.seed), (name, None)} & unfinished for name in job.system.needs)
+
+    return [job for job in todo if not waits(job)][:room]
+
+
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with the block: when their work is done or, after an error, at once."""
+    context = multiprocessing.get_context("spawn")
+    shares: SimpleQueue[set[int]] = context.SimpleQueue()
+    for share in _shares_of_cores(processes):
+        shares.put(share)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(shares,))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()  # what it was at goes on from its last checkpoint
+            process.join()
+        raise
+    pool.shutdown()
+
+
+def _shares_of_cores(processes: int) -> list[set[int]]:
+    """Cores for each process: as many to each, or the same one to several."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return [set(cores[number % len(cores) :: processes]) if cores else set() for number in range(processes)]
+
+
+def _begin(shares: "SimpleQueue[set[int]]") -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what this library does on purpose
+    share = shares.get()
+    if share:
+        os.sched_setaffinity(0, share)
+
+
+@functools.cache
+def _chosen(plan: Plan) -> Chosen:
+    """Each process reads the data once."""
+    with suppress(UserError):  # the command has said so
+        compile_cache.enable()
+    return choose(plan)
+
+
+def _run(plan: Plan, name: str, seed: int) -> str:
+    """Make a run, and return what it printed."""
+    chosen = _chosen(plan)
+    system = next(system for system in chosen.systems if system.name == name)
+    said = io.StringIO()
+    run_job(Job(system, seed), chosen.dataset, plan.out, Console(file=said, width=120))
+    return said.getvalue()
