@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from piavae_jax.baselines.baseline import Baseline
@@ -23,19 +24,32 @@ class Entry(NamedTuple):
 
     make: Callable[..., Baseline]
     grid: Grid
+    of_many_items: Grid = MappingProxyType({})
+    """Values that take the place of the grid's for a catalogue of many items, where few dimensions do not suffice and
+    what is not observed is still less of a refusal."""
 
 
 BASELINES: Mapping[str, Entry] = {
     "popularity": Entry(popularity, {}),
-    "mf": Entry(mf, {"regularization": (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0)}),
+    "mf": Entry(mf, {"regularization": (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0)}, {"dim": (128, 256, 512)}),
     "wmf": Entry(
         wmf,
         {"dim": (64, 256), "unobserved_weight": (0.1, 0.3, 1.0), "regularization": (0.003, 0.01, 0.03)},
+        {
+            "dim": (128, 256, 512),
+            "unobserved_weight": (0.01, 0.02, 0.03, 0.05, 0.1),
+            "regularization": (0.0003, 0.001, 0.003, 0.01, 0.03),
+        },
     ),
-    "grals": Entry(grals, {"regularization": (2.0, 5.0, 10.0, 15.0, 20.0), "graph_weight": (0.3, 1.0, 3.0)}),
+    "grals": Entry(
+        grals,
+        {"regularization": (2.0, 5.0, 10.0, 15.0, 20.0), "graph_weight": (0.3, 1.0, 3.0)},
+        {"dim": (128, 256, 512), "graph_weight": (0.3, 1.0, 3.0, 10.0)},
+    ),
     "plrec": Entry(
         plrec,
         {"dim": (64, 256), "degree_exponent": (0.0, 0.25, 0.4), "regularization": (1.0, 10.0, 100.0, 1000.0)},
+        {"dim": (256, 512, 1024, 2048)},
     ),
     "ease": Entry(ease, {"regularization": (50.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1200.0)}),
     "edlae": Entry(edlae, {"dropout": (0.33, 0.5, 0.65), "regularization": (30.0, 100.0, 300.0, 500.0)}),

@@ -7,15 +7,14 @@ import jax
 from rich.console import Console
 
 from piavae_jax.baselines import Choice, choose
+from piavae_jax.baselines.registry import find_baseline
 from piavae_jax.benchmark.records import OUTCOME, is_done, run_path
+from piavae_jax.benchmark.sized_config import MANY_ITEMS
 from piavae_jax.benchmark.system import Family, Outcome, System
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.json_files import read_json
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.training.session import SELECTION_METRIC, make_evaluator
-
-MANY_ITEMS = 10_000
-"""From here on a point of a grid takes minutes, and the best one is climbed to."""
 
 
 def linear(name: str, label: str, *, family: Family = "linear") -> System:
@@ -49,7 +48,14 @@ def chosen_settings(name: str, dataset: PreparedDataset, root: Path) -> dict[str
 
 
 def _search(name: str, dataset: PreparedDataset) -> Choice:
-    return choose(name, dataset, search="climb" if dataset.num_items >= MANY_ITEMS else "all")
+    """All of the grid, or a climb through that of many items, without dimensions that the data cannot have."""
+    if dataset.num_items < MANY_ITEMS:
+        return choose(name, dataset)
+    entry = find_baseline(name)
+    grid, most = {**entry.grid, **entry.of_many_items}, min(dataset.train.num_rows, dataset.num_items)
+    if "dim" in grid:
+        grid["dim"] = [dim for dim in grid["dim"] if dim <= most] or grid["dim"][:1]
+    return choose(name, dataset, grid=grid, search="climb")
 
 
 def _describe(choice: Choice, console: Console) -> None:

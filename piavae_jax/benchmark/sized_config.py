@@ -6,8 +6,9 @@ from piavae_jax.presets import preset
 
 LARGE = 100_000
 """Training users from which on the published settings hold."""
+MANY_ITEMS = 10_000
+"""From here on WARP-VAE is wide, and a grid of a baseline, of which each point takes minutes, is climbed."""
 _FEW_USERS = 10_000
-_MANY_ITEMS = 10_000
 _WIDE = 1200  # D of WARP-VAE for many items
 _LEAST_STEPS = 8  # an epoch
 _ANNEALED = 0.85  # share of the epochs after which beta has reached its cap: 171 of 200 for Liang et al. on ML-20M
@@ -29,7 +30,7 @@ def sized_config(dataset: PreparedDataset, name: str) -> ExperimentConfig:
     users = dataset.train.num_rows
     config = preset(name)
     config.data.path = str(dataset.path)
-    if config.model.reconstruction == "warp" and dataset.num_items >= _MANY_ITEMS:
+    if config.model.reconstruction == "warp" and dataset.num_items >= MANY_ITEMS:
         config.model.latent_dim, config.training.activity_exponent = _WIDE, 0.0
     if users < LARGE:
         _make_small(config, users=users)

@@ -8,7 +8,8 @@ import pytest
 from fakes import TINY, D, H
 from tiny_runs import NUM_ITEMS, TRAIN_USERS
 
-from piavae_jax.baselines import choose, popularity_scores
+from piavae_jax.baselines import BASELINES, choose, popularity_scores
+from piavae_jax.baselines.registry import Entry
 from piavae_jax.benchmark import linear as linear_module
 from piavae_jax.benchmark import neural as neural_module
 from piavae_jax.benchmark.fusing import fused
@@ -166,6 +167,27 @@ def test_a_fused_system_takes_over_what_the_benchmark_has_found_and_trained(data
         for path in (tmp_path / "multvae_pia" / "seed-0" / "run", folder / "run" / "members" / "0")
     )
     assert taken == alone  # seconds of each epoch and all
+
+
+def test_a_large_catalogue_has_a_grid_of_its_own(dataset, tmp_path, console, monkeypatch):
+    class Searched(Exception):
+        pass
+
+    def search(name, dataset, **arguments):
+        raise Searched(arguments)
+
+    wide = Entry(BASELINES["plrec"].make, {"dim": (4, 8), "regularization": (1.0,)}, {"dim": (8, TRAIN_USERS, 64)})
+    monkeypatch.setitem(BASELINES, "plrec", wide)
+    monkeypatch.setattr(linear_module, "choose", search)
+    for many_items, expected in (
+        (NUM_ITEMS + 1, {}),
+        # No more dimensions than users or items.
+        (NUM_ITEMS, {"grid": {"dim": [8], "regularization": (1.0,)}, "search": "climb"}),
+    ):
+        monkeypatch.setattr(linear_module, "MANY_ITEMS", many_items)
+        with pytest.raises(Searched) as searched:
+            SYSTEMS["plrec"].run(dataset, tmp_path, 0, console)
+        assert searched.value.args == (expected,)
 
 
 def test_a_fused_system_trains_members_of_other_settings_itself(dataset, tmp_path, console):
