@@ -8,6 +8,7 @@ import io
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -118,10 +119,19 @@ def _shares_of_cores(processes: int) -> list[set[int]]:
 
 def _begin(shares: "SimpleQueue[set[int]]") -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what this library does on purpose
     share = shares.get()
     if share:
         os.sched_setaffinity(0, share)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its processes, and they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @functools.cache

@@ -1,6 +1,10 @@
 """Several runs at a time give what runs one after the other give, in an order that fused systems can use."""
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +92,38 @@ def test_a_refusal_ends_the_others(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="data must be better"):
         run("all", ablation=declare(tmp_path, body))
     assert not parallel.multiprocessing.active_children()
+
+
+def is_alive(process):
+    state = Path(f"/proc/{process}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+def test_a_killed_command_leaves_no_process(dataset, tmp_path):
+    body = (
+        "def sleep(data, folder, *_):\n    (folder / 'process').write_text(str(os.getpid()))\n    time.sleep(100)\n"
+        "base = base._replace(run=sleep)\nablation.SYSTEMS = {'multidae': base}"
+    )
+    file, out = declare(tmp_path, body), tmp_path / "out"
+    flags = ["--data", dataset.path, "--ablation", file, "--processes", "2", "--out", out]
+    command = subprocess.Popen(
+        [sys.executable, Path(__file__).parents[2] / "bin" / "benchmark.py", *map(str, flags)],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    written = out / "multidae" / "seed-0" / "process"
+    deadline = time.monotonic() + 60
+    while not (written.exists() and written.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process = int(written.read_text())
+    assert is_alive(process)
+    command.kill()
+    command.wait()
+    while is_alive(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(process)
 
 
 def test_a_fused_system_waits_for_what_it_fuses(tmp_path):
