@@ -1,5 +1,8 @@
 """The page of a server in a browser: by pointer and by keys alone, on a desk and on a phone."""
 
+import dataclasses
+
+import polars as pl
 import pytest
 from browser import assert_fits, background, open_page, requested
 from random_runs import write_run
@@ -208,3 +211,25 @@ def test_the_description_of_the_requests_renders(browser, server):
     assert "recommendations[].items[].score" in page.at("operations").text
     assert browser.get_log("browser") == []
     assert_fits(browser, 360)
+
+
+def test_ids_beyond_what_javascript_counts_to_are_kept_to_the_digit(browser, tmp_path):
+    first = 2**53 + 1
+    plain = evil_dataset()
+    ids = pl.Series([first + n for n in range(NUM_ITEMS)])
+    dataset = write_prepared(dataclasses.replace(plain, items=plain.items.with_columns(item_id=ids)), tmp_path / "data")
+    with serving(write_run(tmp_path / "run", tiny_config(), dataset), tmp_path) as server:
+        open_page(browser, server.url, width=1280, theme="light")
+        page = Page(browser)
+        page.wait(lambda: page.items("list") and page.items("found"))
+        assert len(set(page.items("list"))) == len(page.items("list"))  # as numbers, neighbours are one
+        page.add("Title 4", str(first + 4))
+        page.wait(lambda: str(first + 4) not in page.items("list"))
+        assert page.at("status").text == ""
+        assert page.items("history") == [str(first + 4)]
+        page.wait(lambda: set(page.items("list")) == set(map(str, expected(tmp_path / "run", [first + 4]))))
+
+
+def expected(run, history):
+    log = pl.DataFrame({"user": [0] * len(history), "item": history})
+    return Recommender.from_run(run).recommend(log, 20)["item_id"].to_list()

@@ -8,12 +8,16 @@ const history = new Map();
 const newest = {search: 0, update: 0, look: 0};
 let health, found = [], explained = null, typing;
 
+// Ids beyond 2^53 are not numbers to JavaScript: they are kept, and sent, digit by digit, where the browser can (since 2025 all do).
+const exact = (_, value, context) => Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source) ? BigInt(context.source) : value;
+const digits = (_, value) => typeof value === "bigint" ? JSON.rawJSON(value.toString()) : value;
+
 async function ask(path, body) {
-  const options = body && {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body)};
+  const options = body && {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body, digits)};
   let answer, value;
   try {
     answer = await fetch(path, options);
-    value = await answer.json();
+    value = JSON.parse(await answer.text(), exact);
   } catch {
     throw new Error(answer ? `The server answered ${answer.status}: try again.` : "The server does not answer: try again.");
   }
