@@ -94,12 +94,13 @@ def synthetic_dataset(shape: str) -> Path:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on: processor, cores, memory, Python and library versions."""
+    """What the figures depend on: processor, cores, memory, XLA's flags, Python and library versions."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(pages / 1e9, 1),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "python": platform.python_version(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
     }

@@ -60,10 +60,10 @@ class TorchTrainer:
             loss = self._step(*self.load([users]))
         return float(loss.detach())
 
-    def run_loaded(self, batches: list[torch.Tensor]) -> float:
-        """Train on what `load` has loaded: what is left of a step when data costs nothing."""
-        for dense in batches:
-            loss = self._step(dense)
+    def run_loaded(self, batches: list[torch.Tensor], *, steps: int) -> float:
+        """Train on what `load` has loaded, over and over: what is left of a step when data costs nothing."""
+        for step in range(steps):
+            loss = self._step(batches[step % len(batches)])
         return float(loss.detach())
 
     def _step(self, dense: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,7 @@ def _check(arguments: argparse.Namespace) -> None:
     elif arguments.seeds is not None and arguments.seeds < 1:
         raise UserError(f"--seeds must be at least 1, got {arguments.seeds}: 5 shows how much they matter")
     elif arguments.processes is not None and arguments.processes < 1:
-        raise UserError(f"--processes must be at least 1, got {arguments.processes}: one for every two cores, say")
+        raise UserError(f"--processes must be at least 1, got {arguments.processes}: no more than cores")
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     python bin/benchmark.py --data data/ml1m --ablation configs/ablation_multvae.py --seeds 5 --out runs/ablation-ml1m
 
-Run time on MovieLens-1M: 65 runs of 1 to 3 minutes on one CPU core each.
+Run time on MovieLens-1M: 65 runs of 1 to 5 minutes on one CPU core each.
 """
 
 from piavae_jax.benchmark.ablation import Ablation

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from piavae_jax.benchmark.ablation import check_unchanged
 from piavae_jax.benchmark.folder import open_folder
-from piavae_jax.benchmark.parallel import run_systems_at_once, share_device
+from piavae_jax.benchmark.parallel import leave_device, run_systems_at_once
 from piavae_jax.benchmark.plan import Plan, choose
 from piavae_jax.benchmark.registry import UPLIFTS
 from piavae_jax.benchmark.report import make_report, write_report
@@ -27,7 +27,7 @@ def run_benchmark(plan: Plan, *, seeds: int, console: Console, command: str, pro
     Raises:
       UserError: a model or a variant cannot be, the data cannot be used, or the folder is another's.
     """
-    share_device(processes)
+    leave_device(processes)
     dataset, systems, ablation = choose(plan)
     check_held_out(dataset)
     with run_folder.locked(plan.out):

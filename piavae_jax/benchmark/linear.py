@@ -54,7 +54,7 @@ def _search(name: str, dataset: PreparedDataset) -> Choice:
     entry = find_baseline(name)
     grid, most = {**entry.grid, **entry.of_many_items}, min(dataset.train.num_rows, dataset.num_items)
     if "dim" in grid:
-        grid["dim"] = [dim for dim in grid["dim"] if dim <= most] or grid["dim"][:1]
+        grid["dim"] = [dim for dim in grid["dim"] if dim <= most] or [most]
     return choose(name, dataset, grid=grid, search="climb")
 
 

@@ -29,14 +29,13 @@ from piavae_jax.errors import UserError
 _GPU_SHARE = 0.9  # of a GPU's memory, for all processes together
 
 
-def share_device(processes: int) -> None:
-    """Let processes that start from now on, and this one, share a GPU's memory; what the user has set stands.
+def leave_device(processes: int) -> None:
+    """Where others will work, let this process take no GPU memory beforehand, unless the user has set that.
 
-    JAX reads this when it first looks for devices.
+    JAX reads it when it first looks for devices.
     """
     if processes > 1:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{_GPU_SHARE / processes:.3f}")
 
 
 def run_systems_at_once(systems: Sequence[System], plan: Plan, *, seeds: int, processes: int, console: Console) -> None:
@@ -53,32 +52,29 @@ def run_systems_at_once(systems: Sequence[System], plan: Plan, *, seeds: int, pr
       UserError: a system refuses what it is given, or a process was killed.
     """
     jobs, todo = plan_jobs(systems, plan.out, seeds=seeds, console=console)
+    processes = min(processes, len(todo))
     finished, running = read_records(plan.out), dict[Future[str], Job]()
-    with _pool(min(processes, len(todo)) or 1) as pool, console.status("") as status:
-        while todo or running:
-            for job in _ready(todo, running.values(), room=processes - len(running)):
-                todo.remove(job)
-                running[pool.submit(_run, plan, job.system.name, job.seed)] = job
-            status.update("running: " + "; ".join(job.label for job in running.values()))
-            ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
-                printed = _printed(future, running)
-                job = running.pop(future)
-                finished.append(read_record(run_path(plan.out, job.system.name, job.seed)))
-                left = describe_time_left([*running.values(), *todo], finished, at_once=processes)
-                position = len(jobs) - len(todo) - len(running)
-                console.print(f"{position}/{len(jobs)}  {job.label}{left and f'  ({left})'}", highlight=False)
-                console.print(printed, end="", highlight=False, markup=False)
-
-
-def _printed(future: Future[str], running: dict[Future[str], Job]) -> str:
     try:
-        return future.result()
+        with _shares(processes) as shares, _pool(processes, shares) as pool, console.status("") as status:
+            while todo or running:
+                for job in _ready(todo, running.values(), room=processes - len(running)):
+                    todo.remove(job)
+                    with _interrupts_held():
+                        running[pool.submit(_run, plan, job.system.name, job.seed)] = job
+                status.update("running: " + "; ".join(job.label for job in running.values()))
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    printed = future.result()
+                    job = running.pop(future)
+                    finished.append(read_record(run_path(plan.out, job.system.name, job.seed)))
+                    left = describe_time_left([*running.values(), *todo], finished, at_once=processes)
+                    position = len(jobs) - len(todo) - len(running)
+                    console.print(f"{position}/{len(jobs)}  {job.label}{left and f'  ({left})'}", highlight=False)
+                    console.print(printed, end="", highlight=False, markup=False)
     except BrokenProcessPool as error:
-        labels = "; ".join(job.label for job in running.values())
         raise UserError(
-            f"a process was killed, for want of memory perhaps, while these ran: {labels}; "
-            "the same command goes on, and a smaller --processes needs less"
+            f"one of {processes} processes was killed, for want of memory perhaps: the same command goes on; "
+            "a smaller --processes needs less"
         ) from error
 
 
@@ -93,32 +89,60 @@ def _ready(todo: Sequence[Job], running: Collection[Job], *, room: int) -> list[
 
 
 @contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(processes: int, shares: "SimpleQueue[set[int]]") -> Iterator[ProcessPoolExecutor]:
     """Processes that end with the block: when their work is done or, after an error, at once."""
+    others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    shares: SimpleQueue[set[int]] = context.SimpleQueue()
-    for share in _shares_of_cores(processes):
-        shares.put(share)
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(shares,))
+    pool = ProcessPoolExecutor(max(processes, 1), mp_context=context, initializer=_begin, initargs=(shares,))
     try:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
+        for process in set(multiprocessing.active_children()) - others:
             process.terminate()  # what it was at goes on from its last checkpoint
             process.join()
         raise
     pool.shutdown()
 
 
+@contextmanager
+def _shares(processes: int) -> Iterator["SimpleQueue[set[int]]"]:
+    """What each process takes of the machine: cores from the queue, and by its environment threads and GPU memory."""
+    cores = _shares_of_cores(processes)
+    queue: SimpleQueue[set[int]] = multiprocessing.get_context("spawn").SimpleQueue()
+    for share in cores:
+        queue.put(share)
+    added = {}
+    if not {"XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"} & os.environ.keys():
+        added["XLA_CLIENT_MEM_FRACTION"] = f"{_GPU_SHARE / max(processes, 1):.3f}"
+    if any(cores) and "OPENBLAS_NUM_THREADS" not in os.environ:
+        # NumPy starts its threads when it is imported, which is before a process can say where it runs.
+        added["OPENBLAS_NUM_THREADS"] = str(max(map(len, cores)))
+    os.environ.update(added)
+    try:
+        yield queue
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
 def _shares_of_cores(processes: int) -> list[set[int]]:
-    """Cores for each process: as many to each, or the same one to several."""
+    """Cores for each process: each core to one of them or, where there are too few, to several."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return [set(cores[number % len(cores) :: processes]) if cores else set() for number in range(processes)]
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that a Ctrl-C in the terminal does not reach: their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(shares: "SimpleQueue[set[int]]") -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what this library does on purpose
     share = shares.get()

@@ -55,6 +55,8 @@ def plan_jobs(systems: Sequence[System], root: Path, *, seeds: int, console: Con
     """All runs, and those that are not done; a line says how many are."""
     jobs = list_jobs(systems, seeds=seeds)
     todo = [job for job in jobs if not is_done(run_path(root, job.system.name, job.seed))]
+    for job in set(jobs).difference(todo):
+        _drop_model(job, root)  # as a call that was killed in between would have
     if len(todo) < len(jobs):
         console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already", highlight=False)
     return jobs, todo
@@ -89,11 +91,15 @@ def run_job(job: Job, dataset: PreparedDataset, root: Path, console: Console) ->
     # A run that was stopped has spent more than this call saw.
     seconds = max(seconds, outcome.train_seconds)
     write_outcome(folder, system, seed, outcome, seconds=seconds)
-    if system.baseline:
-        # A hundred variants' checkpoints would fill a disk, and no other system is built on them.
-        shutil.rmtree(folder / RUN, ignore_errors=True)
+    _drop_model(job, root)
     quality = format_score(outcome.validation.summary(SELECTION_METRIC).mean)
     console.print(f"    validation nDCG@100 {quality} in {format_seconds(seconds)}", highlight=False)
+
+
+def _drop_model(job: Job, root: Path) -> None:
+    """A hundred variants' checkpoints would fill a disk, and no other system is built on them."""
+    if job.system.baseline:
+        shutil.rmtree(run_path(root, job.system.name, job.seed) / RUN, ignore_errors=True)
 
 
 def _attempt(job: Job, dataset: PreparedDataset, folder: Path, console: Console) -> tuple[Outcome | None, str]:

@@ -39,7 +39,7 @@ def describe_time_left(jobs: Sequence[Job], finished: Sequence[Record], *, at_on
         return ""
     unknown = len(guesses) - len(known)
     runs = f" and {unknown} run{'s' if unknown > 1 else ''} of unknown length" if unknown else ""
-    return f"about {format_seconds(sum(known) / at_once)}{runs} left"
+    return f"about {format_seconds(max(sum(known) / at_once, *known, 0))}{runs} left"
 
 
 def _guess(job: Job, finished: Sequence[Record]) -> float | None:

@@ -1,6 +1,8 @@
 """Several runs at a time give what runs one after the other give, in an order that fused systems can use."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,9 +13,9 @@ import pytest
 from fakes import fake_system
 
 from piavae_jax.benchmark import parallel
-from piavae_jax.benchmark.parallel import run_systems_at_once, share_device
+from piavae_jax.benchmark.parallel import leave_device, run_systems_at_once
 from piavae_jax.benchmark.plan import Plan, choose
-from piavae_jax.benchmark.records import read_records
+from piavae_jax.benchmark.records import read_record, read_records
 from piavae_jax.benchmark.registry import SYSTEMS
 from piavae_jax.benchmark.runner import run_systems
 from piavae_jax.benchmark.time_left import Job
@@ -33,7 +35,10 @@ def run(dataset, tmp_path, console):
     return run_named
 
 
-def declare(folder, body):
+VARIANTS = "{'a': small, 'b': {**small, 'mask.keep_prob': 0.7}}"
+
+
+def declare(folder, body, variants=VARIANTS):
     """An ablation of a model that costs little."""
     file = folder / "ablation.py"
     small = "{'training.epochs': 1, 'training.devices': 1, 'model.hidden': (16,), 'model.latent_dim': 6}"
@@ -42,7 +47,7 @@ def declare(folder, body):
         f"base = registry.SYSTEMS['popularity']._replace(name='multidae')\n"
         f"ablation.SYSTEMS = {{'multidae': base}}\n{body}\n"
         "def get_ablation():\n"
-        "    return ablation.Ablation('multidae', {'a': small, 'b': {**small, 'mask.keep_prob': 0.7}})\n"
+        f"    return ablation.Ablation('multidae', {variants})\n"
     )
     return file
 
@@ -66,6 +71,41 @@ def test_runs_at_a_time_are_the_runs_one_by_one(run, dataset, tmp_path, console,
     assert "left)" in printed
 
 
+def test_two_runs_are_made_at_a_time_each_on_its_cores(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("piavae_jax.benchmark.ablation.SYSTEMS", SYSTEMS)
+    body = (
+        "def meet(data, folder, seed, console):\n"
+        "    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []\n"
+        "    (folder.parent / f'{seed}.txt').write_text(str(cores))\n"
+        "    while len(list(folder.parent.glob('*.txt'))) < 2: time.sleep(0.01)\n"
+        "    raise MemoryError('met')\n"
+        "base = base._replace(run=meet, seeds=True)\nablation.SYSTEMS = {'multidae': base}"
+    )
+    _, printed = run("all", seeds=2, ablation=declare(tmp_path, body, variants={}))
+    assert printed.count("failed: MemoryError: met") == 2
+    shares = [json.loads((tmp_path / "out" / "multidae" / f"{seed}.txt").read_text()) for seed in (0, 1)]
+    if hasattr(os, "sched_getaffinity"):
+        assert sorted(shares) == sorted(map(sorted, parallel._shares_of_cores(2)))
+
+
+def test_a_process_that_dies_while_nobody_waits_costs_one_line(run, tmp_path, monkeypatch):
+    def slowly(folder):
+        time.sleep(1.0)  # the other process dies meanwhile
+        return read_record(folder)
+
+    monkeypatch.setattr("piavae_jax.benchmark.ablation.SYSTEMS", SYSTEMS)
+    monkeypatch.setattr(parallel, "read_record", slowly)
+    body = (
+        "def some_die(data, folder, seed, console):\n"
+        "    time.sleep(0.5 * seed)\n"
+        f"    if seed and os.getpid() != {os.getpid()}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    raise MemoryError\n"
+        "base = base._replace(run=some_die, seeds=True)\nablation.SYSTEMS = {'multidae': base}"
+    )
+    with pytest.raises(UserError, match="one of 2 processes was killed"):
+        run("all", seeds=3, ablation=declare(tmp_path, body, variants={}))
+
+
 def test_what_is_done_is_passed_over(run, tmp_path):
     run("popularity,ease")
     _, printed = run("popularity,ease")
@@ -79,7 +119,7 @@ def test_a_killed_process_costs_one_line(run, tmp_path, monkeypatch):
         f"def killed(*_):\n    os.kill(os.getpid(), signal.SIGKILL) if os.getpid() != {os.getpid()} else None\n"
         "base = base._replace(run=killed)\nablation.SYSTEMS = {'multidae': base}"
     )
-    with pytest.raises(UserError, match=r"a process was killed.* while these ran: .*smaller --processes needs less"):
+    with pytest.raises(UserError, match=r"one of 2 processes was killed.*smaller --processes needs less"):
         run("all", ablation=declare(tmp_path, body))
 
 
@@ -100,7 +140,8 @@ def is_alive(process):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
-def test_a_killed_command_leaves_no_process(dataset, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_an_ended_command_leaves_no_process(dataset, tmp_path, number):
     body = (
         "def sleep(data, folder, *_):\n    (folder / 'process').write_text(str(os.getpid()))\n    time.sleep(100)\n"
         "base = base._replace(run=sleep)\nablation.SYSTEMS = {'multidae': base}"
@@ -111,19 +152,29 @@ def test_a_killed_command_leaves_no_process(dataset, tmp_path):
         [sys.executable, Path(__file__).parents[2] / "bin" / "benchmark.py", *map(str, flags)],
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     written = out / "multidae" / "seed-0" / "process"
-    deadline = time.monotonic() + 60
-    while not (written.exists() and written.read_text()) and time.monotonic() < deadline:
+    try:
+        assert within(180, lambda: written.exists() and written.read_text())
+        process = int(written.read_text())
+        assert is_alive(process)
+        os.killpg(command.pid, signal.SIGINT) if number == signal.SIGINT else command.kill()
+        _, errors = command.communicate(timeout=60)
+    finally:
+        command.kill()
+    assert within(60, lambda: not is_alive(process))
+    if number == signal.SIGINT:  # which a terminal sends to all processes
+        assert (command.returncode, errors) == (130, "interrupted\n")
+
+
+def within(seconds, condition):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process = int(written.read_text())
-    assert is_alive(process)
-    command.kill()
-    command.wait()
-    while is_alive(process) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_alive(process)
+    return condition()
 
 
 def test_a_fused_system_waits_for_what_it_fuses(tmp_path):
@@ -148,12 +199,16 @@ def test_cores_are_shared_out(monkeypatch):
     assert parallel._shares_of_cores(5) == [{3}, {5}, {6}, {9}, {3}]
 
 
-def test_a_gpu_is_shared_unless_the_user_has_said_how(monkeypatch):
+def test_a_gpu_and_the_threads_are_shared_unless_the_user_has_said_how(monkeypatch):
     monkeypatch.setattr(os, "environ", {})
-    share_device(1)
+    monkeypatch.setattr(parallel, "_shares_of_cores", lambda _: [{0, 2}, {1}])
+    leave_device(1)
     assert os.environ == {}
-    share_device(4)
-    assert os.environ == {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.225"}
-    os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = "0.1"
-    share_device(4)
-    assert os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.1"
+    leave_device(4)
+    assert os.environ.pop("XLA_PYTHON_CLIENT_PREALLOCATE") == "false"
+    with parallel._shares(4):
+        assert os.environ == {"XLA_CLIENT_MEM_FRACTION": "0.225", "OPENBLAS_NUM_THREADS": "2"}
+    assert os.environ == {}
+    os.environ |= {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.1", "OPENBLAS_NUM_THREADS": "7"}
+    with parallel._shares(4):
+        assert os.environ == {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.1", "OPENBLAS_NUM_THREADS": "7"}

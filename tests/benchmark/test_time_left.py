@@ -32,3 +32,9 @@ def test_runs_of_unknown_length_are_counted():
     jobs = [job("a"), job("ease", family="linear"), job("edlae", family="linear")]
     assert describe_time_left(jobs, [record("a", 600)]) == "about 10 min and 2 runs of unknown length left"
     assert describe_time_left(jobs[:2], [record("a", 600)]) == "about 10 min and 1 run of unknown length left"
+
+
+def test_several_at_a_time_take_as_long_as_the_longest():
+    finished = [record("a", 60), record("b", 10)]
+    assert describe_time_left([job("a"), job("b"), job("b")], finished, at_once=2) == "about 60 s left"
+    assert describe_time_left([job("a")] * 4, finished, at_once=2) == "about 2 min left"
