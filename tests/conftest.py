@@ -4,14 +4,12 @@ import gc
 import os
 from pathlib import Path
 
-# Most of the suite's time is compilation. LLVM's optimisations, which no test is about, are half of that, and of the rest
-# XLA's newer way of writing out fusions, through MLIR, is half again.
+# Most of the suite's time is compilation: LLVM's optimisations, which no test is about, are half of that.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=4",
         "--xla_backend_optimization_level=0",
-        "--xla_cpu_use_fusion_emitters=false",
     ]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
