@@ -41,6 +41,8 @@ def leave_device(processes: int) -> None:
 def run_systems_at_once(systems: Sequence[System], plan: Plan, *, seeds: int, processes: int, console: Console) -> None:
     """What `runner.run_systems` does, with several runs at a time; a fused system waits for what it fuses.
 
+    Results are the same but for rounding: a product on fewer cores may add up in another order.
+
     Args:
       systems: those of the plan.
       plan: where the processes find them again.
