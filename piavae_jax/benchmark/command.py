@@ -7,7 +7,7 @@ from rich.console import Console
 from piavae_jax.benchmark.ablation import check_unchanged
 from piavae_jax.benchmark.folder import open_folder
 from piavae_jax.benchmark.parallel import leave_device, run_systems_at_once
-from piavae_jax.benchmark.plan import Plan, choose
+from piavae_jax.benchmark.plan import Plan, resolve
 from piavae_jax.benchmark.registry import UPLIFTS
 from piavae_jax.benchmark.report import make_report, write_report
 from piavae_jax.benchmark.runner import check_held_out, run_systems
@@ -28,7 +28,7 @@ def run_benchmark(plan: Plan, *, seeds: int, console: Console, command: str, pro
       UserError: a model or a variant cannot be, the data cannot be used, or the folder is another's.
     """
     leave_device(processes)
-    dataset, systems, ablation = choose(plan)
+    dataset, systems, ablation = resolve(plan)
     check_held_out(dataset)
     with run_folder.locked(plan.out):
         if ablation is not None:

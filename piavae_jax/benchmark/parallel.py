@@ -19,9 +19,9 @@ from absl import logging
 from rich.console import Console
 
 from piavae_jax import compile_cache
-from piavae_jax.benchmark.plan import Chosen, Plan, choose
+from piavae_jax.benchmark.plan import Chosen, Plan, resolve
 from piavae_jax.benchmark.records import read_record, read_records, run_path
-from piavae_jax.benchmark.runner import plan_jobs, run_job
+from piavae_jax.benchmark.runner import plan_jobs, run_job, show_job
 from piavae_jax.benchmark.system import System
 from piavae_jax.benchmark.time_left import Job, describe_time_left
 from piavae_jax.errors import UserError
@@ -70,8 +70,7 @@ def run_systems_at_once(systems: Sequence[System], plan: Plan, *, seeds: int, pr
                     job = running.pop(future)
                     finished.append(read_record(run_path(plan.out, job.system.name, job.seed)))
                     left = describe_time_left([*running.values(), *todo], finished, at_once=processes)
-                    position = len(jobs) - len(todo) - len(running)
-                    console.print(f"{position}/{len(jobs)}  {job.label}{left and f'  ({left})'}", highlight=False)
+                    show_job(job, len(jobs) - len(todo) - len(running), len(jobs), left, console)
                     console.print(printed, end="", highlight=False, markup=False)
     except BrokenProcessPool as error:
         raise UserError(
@@ -165,7 +164,7 @@ def _chosen(plan: Plan) -> Chosen:
     """Each process reads the data once."""
     with suppress(UserError):  # the command has said so
         compile_cache.enable()
-    return choose(plan)
+    return resolve(plan)
 
 
 def _run(plan: Plan, name: str, seed: int) -> str:

@@ -30,7 +30,7 @@ class Chosen(NamedTuple):
     ablation: Ablation | None
 
 
-def choose(plan: Plan) -> Chosen:
+def resolve(plan: Plan) -> Chosen:
     """Read the data, and the file of the ablation if there is one.
 
     Raises:

@@ -45,10 +45,14 @@ def run_systems(
     finished = read_records(root)
     for number, job in enumerate(todo):
         left = describe_time_left(todo[number:], finished)
-        position = len(jobs) - len(todo) + number + 1
-        console.print(f"{position}/{len(jobs)}  {job.label}{left and f'  ({left})'}", highlight=False)
+        show_job(job, len(jobs) - len(todo) + number + 1, len(jobs), left, console)
         run_job(job, dataset, root, console)
         finished.append(read_record(run_path(root, job.system.name, job.seed)))
+
+
+def show_job(job: Job, position: int, total: int, left: str, console: Console) -> None:
+    """A line such as "4/65  Multi-VAE, seed 2  (about 20 min left)"."""
+    console.print(f"{position}/{total}  {job.label}{left and f'  ({left})'}", highlight=False)
 
 
 def plan_jobs(systems: Sequence[System], root: Path, *, seeds: int, console: Console) -> tuple[list[Job], list[Job]]:

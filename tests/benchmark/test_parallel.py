@@ -14,7 +14,7 @@ from fakes import fake_system
 
 from piavae_jax.benchmark import parallel
 from piavae_jax.benchmark.parallel import leave_device, run_systems_at_once
-from piavae_jax.benchmark.plan import Plan, choose
+from piavae_jax.benchmark.plan import Plan, resolve
 from piavae_jax.benchmark.records import read_record, read_records
 from piavae_jax.benchmark.registry import SYSTEMS
 from piavae_jax.benchmark.runner import run_systems
@@ -29,7 +29,7 @@ def run(dataset, tmp_path, console):
     def run_named(models, *, seeds=1, ablation=None):
         plan = Plan(dataset.path, tmp_path / "out", models, ablation)
         plan.out.mkdir(exist_ok=True)
-        run_systems_at_once(choose(plan).systems, plan, seeds=seeds, processes=2, console=console)
+        run_systems_at_once(resolve(plan).systems, plan, seeds=seeds, processes=2, console=console)
         return read_records(plan.out), console.file.getvalue()
 
     return run_named
@@ -57,7 +57,7 @@ def test_runs_at_a_time_are_the_runs_one_by_one(run, dataset, tmp_path, console,
     file = declare(tmp_path, "")
     records, printed = run("all", seeds=2, ablation=file)
     alone = tmp_path / "alone"
-    run_systems(choose(Plan(dataset.path, alone, "all", file)).systems, dataset, alone, seeds=2, console=console)
+    run_systems(resolve(Plan(dataset.path, alone, "all", file)).systems, dataset, alone, seeds=2, console=console)
     assert [(record.system, record.seed) for record in records] == [
         ("multidae", 0), ("multidae-a", 0), ("multidae-a", 1), ("multidae-b", 0), ("multidae-b", 1),
     ]  # fmt: skip
