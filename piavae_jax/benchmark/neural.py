@@ -1,6 +1,7 @@
 """Systems that are trained by the fit loop, each run in a run folder."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from piavae_jax.benchmark.sized_config import sized_config
 from piavae_jax.benchmark.system import Family, Outcome, System
 from piavae_jax.config import ExperimentConfig, apply_settings, to_dict
 from piavae_jax.data.prepared import PreparedDataset
+from piavae_jax.evaluation import UserMetrics
 from piavae_jax.training import run_folder
 from piavae_jax.training.epoch import NonFiniteLoss
 from piavae_jax.training.fit import Listener, fit
@@ -25,6 +27,8 @@ from piavae_jax.training.session import SELECTION_METRIC
 RUN = "run"
 _SCORING = ("encoder", "decoder")
 """The parameters that scores are computed from; anchors, priors, critics and user nodes serve training."""
+_ROUNDING = 0.01
+"""By what part the mean of a ranking metric may differ between devices that round differently."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -118,6 +122,7 @@ def _measure(trained: TrainedModel, point: _Point, dataset: PreparedDataset) -> 
         for split in ("validation", "test")
     )
     records = run_folder.read_metrics(trained.run)
+    _check_reproduced(validation, records)
     config = to_dict(point.config)
     return Outcome(
         validation,
@@ -130,6 +135,23 @@ def _measure(trained: TrainedModel, point: _Point, dataset: PreparedDataset) -> 
             "config": {name: config[name] for name in config if name not in ("name", "seed", "workdir", "data")},
         },
     )
+
+
+def _check_reproduced(validation: UserMetrics, records: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to report what the chosen epoch's parameters did not give while training.
+
+    Raises:
+      FloatingPointError: they differ by more than rounding.
+    """
+    best = records[-1]["best_epoch"]
+    chosen = next(record for record in records if record["epoch"] == best)[f"validation/{SELECTION_METRIC}"]
+    measured = validation.summary(SELECTION_METRIC).mean
+    if not math.isclose(measured, chosen, rel_tol=_ROUNDING):
+        raise FloatingPointError(
+            f"the parameters of epoch {best} have a validation {SELECTION_METRIC} of {measured:.4f}, but had "
+            f"{chosen:.4f} while training: the device computed one of them wrong (seen where many processes shared a "
+            "GPU), or the checkpoint is damaged"
+        )
 
 
 def count_parameters(params: Mapping[str, Any]) -> int:

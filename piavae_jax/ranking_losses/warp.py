@@ -14,7 +14,7 @@ from piavae_jax.ranking_losses.positives import as_sparse, first_slots
 from piavae_jax.types import Batch, SparseBatch
 
 _AT_ONCE = 1 << 20
-"""Items of all rows together that are searched at a time: few blocks for a GPU, and what a CPU's cache holds."""
+"""Items of all rows together that a CPU searches at a time: what its cache holds."""
 
 
 def warp_loss(logits: jax.Array, batch: Batch, *, margin: float = 1.0) -> jax.Array:
@@ -79,52 +79,77 @@ def _weights(scores: jax.Array, batch: SparseBatch, margin: float) -> _Weights:
     return _Weights(of_item, sparse.row_sum(harmonic, batch))
 
 
-def _last_slots_below(sorted_values: jax.Array, limits: jax.Array, batch: SparseBatch) -> tuple[jax.Array, jax.Array]:
-    """Where in its row of ascending values each limit stands, and how many limits stand at each slot.
+class _Found(NamedTuple):
+    """Where limits stand among the ascending values of their rows."""
 
-    Blocks of rows are searched one after the other, so that what each step of the search reads is still in the cache.
+    last: jax.Array
+    """int32[B, I], the last slot whose value is below the limit, N where none is."""
+    added: jax.Array
+    """int32[N], how many limits have their last slot there."""
+
+
+def _last_slots_below(sorted_values: jax.Array, limits: jax.Array, batch: SparseBatch) -> _Found:
+    """Look up each limit in its row, in the way that suits the device; integers, so it makes no difference to them.
 
     Args:
       sorted_values: float32[N], ascending in each row.
       limits: float32[B, I].
       batch: where rows begin and how long they are.
-
-    Returns:
-      int32[B, I], the last slot whose value is below the limit, N where none is; and int32[N].
     """
+    return lax.platform_dependent(
+        sorted_values, limits, first_slots(batch), batch.lengths, cpu=_search_in_blocks, default=_search_at_once
+    )
+
+
+def _search_at_once(sorted_values: jax.Array, limits: jax.Array, starts: jax.Array, lengths: jax.Array) -> _Found:
+    """All rows in one kernel that takes every step of a search: as many steps as N slots could need."""
+    num_slots = len(sorted_values)
+    last = _last_below(sorted_values, limits, starts, lengths, num_steps=num_slots.bit_length(), unroll=True)
+    return _Found(last, jnp.zeros(num_slots, jnp.int32).at[last].add(1, mode="drop"))
+
+
+def _search_in_blocks(sorted_values: jax.Array, limits: jax.Array, starts: jax.Array, lengths: jax.Array) -> _Found:
+    """A few rows at a time, so that what each step reads is still in the cache: as many as the longest row needs."""
     (count, num_items), num_slots = limits.shape, len(sorted_values)
     blocks = -(-count * num_items // _AT_ONCE)
     rows_at_once = -(-count // blocks)
     padding = -count % rows_at_once
+    num_steps = 32 - lax.clz(jnp.max(lengths))
 
     def in_blocks(values: jax.Array, fill: float) -> jax.Array:
         padded = jnp.pad(values, ((0, padding), *((0, 0),) * (values.ndim - 1)), constant_values=fill)
         return padded.reshape(-1, rows_at_once, *values.shape[1:])
 
     def visit(so_far: jax.Array, block: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        limits, starts, lengths = block
-        ends = _ends_below(sorted_values, limits, starts, lengths)
-        last = jnp.where(ends > starts[:, None], ends - 1, num_slots)
+        last = _last_below(sorted_values, *block, num_steps=num_steps)
         return so_far.at[last].add(1, mode="drop"), last
 
-    block_arrays = in_blocks(limits, -jnp.inf), in_blocks(first_slots(batch), 0), in_blocks(batch.lengths, 0)
+    block_arrays = in_blocks(limits, -jnp.inf), in_blocks(starts, 0), in_blocks(lengths, 0)
     added, last = lax.scan(visit, jnp.zeros(num_slots, jnp.int32), block_arrays)
-    return last.reshape(-1, num_items)[:count], added
+    return _Found(last.reshape(-1, num_items)[:count], added)
 
 
-def _ends_below(sorted_values: jax.Array, limits: jax.Array, starts: jax.Array, lengths: jax.Array) -> jax.Array:
-    """The slot after the last value of its row below each limit, int32[B, I].
+def _last_below(
+    sorted_values: jax.Array,
+    limits: jax.Array,
+    starts: jax.Array,
+    lengths: jax.Array,
+    *,
+    num_steps: int | jax.Array,
+    unroll: bool = False,
+) -> jax.Array:
+    """The last slot of its row whose value is below each limit, int32[B, I], N where none is.
 
     `jnp.searchsorted` on ragged rows: `sorted_values: [N]` of rows that begin at `starts: [B]`, `limits: [B, I]`.
     """
-    num_steps = 32 - lax.clz(jnp.max(lengths))
 
-    def leap(step: jax.Array, ends: jax.Array) -> jax.Array:
+    def leap(step: int | jax.Array, ends: jax.Array) -> jax.Array:
         further = ends + (1 << (num_steps - 1 - step))
         is_below = sorted_values.at[further - 1].get(mode="clip") < limits
         return jnp.where((further <= (starts + lengths)[:, None]) & is_below, further, ends)
 
-    return lax.fori_loop(0, num_steps, leap, jnp.broadcast_to(starts[:, None], limits.shape))
+    ends = lax.fori_loop(0, num_steps, leap, jnp.broadcast_to(starts[:, None], limits.shape), unroll=unroll or None)
+    return jnp.where(ends > starts[:, None], ends - 1, len(sorted_values))
 
 
 def _row_cumsum(values: jax.Array, batch: SparseBatch) -> jax.Array:

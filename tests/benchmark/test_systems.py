@@ -1,7 +1,10 @@
 """Real systems on the tiny data set."""
 
 import dataclasses
+import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
@@ -14,6 +17,7 @@ from piavae_jax.benchmark import linear as linear_module
 from piavae_jax.benchmark import neural as neural_module
 from piavae_jax.benchmark.fusing import fused
 from piavae_jax.benchmark.neural import neural
+from piavae_jax.benchmark.records import read_record, run_path
 from piavae_jax.benchmark.registry import SYSTEMS, UPLIFTS, choose_systems
 from piavae_jax.benchmark.runner import run_systems
 from piavae_jax.benchmark.sized_config import LARGE, sized_config
@@ -80,6 +84,22 @@ def test_a_run_that_is_done_is_not_even_looked_at(dataset, tmp_path, console, mo
     monkeypatch.setattr(neural_module, "fit", lambda *_, **__: pytest.fail("it is trained again"))
     run_systems([system], dataset, tmp_path, seeds=1, console=console)
     assert "1 of 1 runs are done already" in console.file.getvalue()
+
+
+def test_what_training_did_not_measure_is_not_reported_but_measured_again(dataset, tmp_path, monkeypatch, console):
+    system = neural("tiny", "Tiny", preset="multvae_pia", settings=TINY)
+
+    def damaged(workdir):
+        trained = restore(workdir)
+        return trained._replace(params=jax.tree.map(jnp.zeros_like, trained.params))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(neural_module, "restore", damaged)
+        run_systems([system], dataset, tmp_path, seeds=1, console=console)
+    record = read_record(run_path(tmp_path, "tiny", 0))
+    assert re.match(r"FloatingPointError: the parameters of epoch \d have a validation ndcg@100 of ", record.error)
+    run_systems([system], dataset, tmp_path, seeds=1, console=console)
+    assert read_record(run_path(tmp_path, "tiny", 0)).outcome is not None
 
 
 def test_a_grid_is_decided_on_validation_users(dataset, tmp_path, console):

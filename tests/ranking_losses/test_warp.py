@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,6 +116,15 @@ def test_bits_do_not_depend_on_how_many_items_are_searched_at_a_time(at_once, mo
     warp._weights.clear_cache()
     np.testing.assert_allclose(value, expected, rtol=1e-6)  # summed in another program
     np.testing.assert_array_equal(pullback(jnp.ones(B))[0], expected_gradient)
+
+
+@pytest.mark.parametrize("batch", [BATCHES["padded"], sparse_batch(ROWS[1:2]), sparse_batch(0 * ROWS, padding=2)])
+def test_an_accelerator_finds_what_a_cpu_finds(batch):
+    count = batch.lengths.shape[0]
+    values = jnp.sort(jax.random.normal(jax.random.key(0), (1, len(batch.items))))[0]
+    limits = jax.random.normal(jax.random.key(1), (count, I))
+    arguments = values, limits, warp.first_slots(batch), batch.lengths
+    chex.assert_trees_all_equal(warp._search_at_once(*arguments), warp._search_in_blocks(*arguments))
 
 
 def test_a_list_of_one_item_has_no_violator():
