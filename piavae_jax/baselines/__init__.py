@@ -12,14 +12,16 @@ from piavae_jax.baselines.popularity import popularity, popularity_scores
 from piavae_jax.baselines.pruning import PrunedWeights, prune, pruned_scores
 from piavae_jax.baselines.registry import BASELINES
 from piavae_jax.baselines.selection import Choice, choose
-from piavae_jax.baselines.wmf import wmf, wmf_scores
+from piavae_jax.baselines.wmf import WMFWeights, dense_wmf_scores, wmf, wmf_scores
 
 __all__ = [
     "BASELINES",
     "Baseline",
     "Choice",
     "PrunedWeights",
+    "WMFWeights",
     "choose",
+    "dense_wmf_scores",
     "ease",
     "edlae",
     "full_rank_scores",

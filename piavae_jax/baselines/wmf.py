@@ -27,7 +27,7 @@ _TRAINING_STEPS = 5  # each solve starts where that of the last iteration ended
 _FOLD_IN_STEPS = 200  # about ten reach the tolerance
 
 
-class _Weights(NamedTuple):
+class WMFWeights(NamedTuple):
     """The objective's scalars, float32[]."""
 
     unobserved: jax.Array
@@ -73,7 +73,7 @@ def wmf(
     check_positive("regularization", regularization, example=0.003)
     check_positive("unobserved_weight", unobserved_weight, example=0.1)
     check_not_negative("frequency_exponent", frequency_exponent, example=1)
-    weights = _Weights(*map(np.float32, (unobserved_weight, regularization, frequency_exponent)))  # type: ignore[arg-type]
+    weights = WMFWeights(*map(np.float32, (unobserved_weight, regularization, frequency_exponent)))  # type: ignore[arg-type]
     return Baseline(both_sides, partial(_solve, weights=weights, dim=dim, iterations=iterations, seed=seed), wmf_scores)
 
 
@@ -90,6 +90,27 @@ def wmf_scores(params: Mapping[str, Any], batch: SparseBatch) -> jax.Array:
     return product(fold_in(params, batch), params["items"].T)
 
 
+def dense_wmf_scores(params: Mapping[str, Any], rows: jax.Array) -> jax.Array:
+    """`wmf_scores` of dense rows of 0 and 1, float32[B, I], for programs without sparse batches; O(B I D) a step."""
+    items, weights = params["items"], params["weights"]
+    squared = jnp.square(items)
+    diagonal = _diagonal(squared, jnp.sum(rows, axis=-1), weights)
+
+    def apply(factors: jax.Array) -> jax.Array:
+        return product(rows * product(factors, items.T), items) + diagonal * factors
+
+    users = conjugate_gradient(
+        apply,
+        product(rows, items),
+        jnp.zeros((rows.shape[0], items.shape[1]), items.dtype),
+        diagonal=diagonal + product(rows, squared),
+        axis=1,
+        tolerance=_TOLERANCE,
+        max_steps=_FOLD_IN_STEPS,
+    )
+    return product(users, items.T)
+
+
 def fold_in(params: Mapping[str, Any], batch: SparseBatch) -> jax.Array:
     """The factors that minimise the objective for the users of a batch, items fixed: float32[B, D]."""
     items = params["items"]
@@ -97,7 +118,7 @@ def fold_in(params: Mapping[str, Any], batch: SparseBatch) -> jax.Array:
     return _solve_rows(items, batch, start, params["weights"], max_steps=_FOLD_IN_STEPS)
 
 
-def _solve(summary: BothSides, *, weights: _Weights, dim: int, iterations: int, seed: int) -> dict[str, Any]:
+def _solve(summary: BothSides, *, weights: WMFWeights, dim: int, iterations: int, seed: int) -> dict[str, Any]:
     by_user, by_item = jax.device_put(summary)
     items = jnp.asarray(random_factors(len(by_item.lengths), dim, seed=seed))
     users = jnp.zeros((len(by_user.lengths), dim), items.dtype)
@@ -109,7 +130,7 @@ def _solve(summary: BothSides, *, weights: _Weights, dim: int, iterations: int, 
 
 @jax.jit
 def _half_step(
-    table: jax.Array, batch: SparseBatch, start: jax.Array, weights: _Weights
+    table: jax.Array, batch: SparseBatch, start: jax.Array, weights: WMFWeights
 ) -> tuple[jax.Array, jax.Array]:
     """Both sides turned to the principal axes of the fixed one, and the other one solved for."""
     axes = _principal_axes(table)
@@ -123,12 +144,11 @@ def _principal_axes(table: jax.Array) -> jax.Array:
 
 
 def _solve_rows(
-    table: jax.Array, batch: SparseBatch, start: jax.Array, weights: _Weights, *, max_steps: int
+    table: jax.Array, batch: SparseBatch, start: jax.Array, weights: WMFWeights, *, max_steps: int
 ) -> jax.Array:
     """One side's factors for B rows, given the other's `table`, whose columns are orthogonal: float32[B, D]."""
-    penalty = weights.regularization * (sparse.row_lengths(batch) + weights.unobserved * len(table)) ** weights.exponent
     squared = jnp.square(table)
-    diagonal = (weights.unobserved * squared.sum(axis=0))[None, :] + penalty[:, None]
+    diagonal = _diagonal(squared, sparse.row_lengths(batch), weights)
     ones = jnp.ones(batch.items.shape, table.dtype)
 
     def apply(factors: jax.Array) -> jax.Array:
@@ -144,3 +164,9 @@ def _solve_rows(
         tolerance=_TOLERANCE,
         max_steps=max_steps,
     )
+
+
+def _diagonal(squared: jax.Array, lengths: jax.Array, weights: WMFWeights) -> jax.Array:
+    """float32[B, D], of each row's matrix without what the row has; `squared: [I, D]` of a table, `lengths: [B]`."""
+    penalty = weights.regularization * (lengths + weights.unobserved * len(squared)) ** weights.exponent
+    return (weights.unobserved * squared.sum(axis=0))[None, :] + penalty[:, None]

@@ -43,6 +43,13 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
                 presets=("warpvae_pia", "recvae_pia"),
                 linear="edlae_weighted",
             ),
+            fused(
+                "fusion_all",
+                "Both VAEs + PIA + EDLAE + WMF",
+                presets=("warpvae_pia", "recvae_pia"),
+                linear="edlae_weighted",
+                factors="wmf",
+            ),
         )
     }
 )
@@ -58,6 +65,8 @@ UPLIFTS = (
     ("fusion_warp", "warpvae_pia"),
     ("fusion_both", "fusion_warp"),
     ("fusion_both", "fusion"),
+    ("fusion_all", "fusion_both"),
+    ("fusion_all", "wmf"),
 )
 """Pairs of a system and what it adds something to: PIA, or the other half of a fusion."""
 

@@ -4,6 +4,7 @@ from piavae_jax.config.checks import validate
 from piavae_jax.config.schema import (
     ANCHOR_FORMS,
     BETA_SCHEDULES,
+    FACTOR_MODELS,
     INTERACTIONS,
     LINEAR_MODELS,
     MASKS,
@@ -32,6 +33,7 @@ from piavae_jax.config.settings import apply_settings, differences, get_field
 __all__ = [
     "ANCHOR_FORMS",
     "BETA_SCHEDULES",
+    "FACTOR_MODELS",
     "INTERACTIONS",
     "LINEAR_MODELS",
     "MASKS",

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin
 from piavae_jax.config.schema import (
     ANCHOR_FORMS,
     BETA_SCHEDULES,
+    FACTOR_MODELS,
     INTERACTIONS,
     LINEAR_MODELS,
     MASKS,
@@ -174,8 +175,15 @@ def _validate_fusion(fusion: FusionConfig) -> None:
     _check_at_least(fusion, "fusion.", {"members": 1, "regularization": 0, "keep": 0, "activity_exponent": 0})
     _require(0 <= fusion.dropout < 1, "fusion.dropout", "be in [0, 1)", fusion.dropout, "0.33 is a good start")
     fusion.others = tuple(_checked_kind(settings) for settings in fusion.others)
-    sound = len(fusion.weights) > 0 and all(math.isfinite(weight) for weight in fusion.weights)
-    _require(sound, "fusion.weights", "be at least one finite number", fusion.weights, "try (4, 8, 16, 32)")
+    _require_one_of(FACTOR_MODELS, "fusion.factors", fusion.factors, "the default is none")
+    _check_at_least(fusion, "fusion.", {"factor_dim": 1})
+    for name in ("factor_regularization", "unobserved_weight"):
+        value = getattr(fusion, name)
+        _require(0 < value < math.inf, f"fusion.{name}", "be a finite number above 0", value, "0.003 is a good start")
+    for name in ("weights", "factor_weights"):
+        candidates = getattr(fusion, name)
+        sound = len(candidates) > 0 and all(math.isfinite(weight) for weight in candidates)
+        _require(sound, f"fusion.{name}", "be at least one finite number", candidates, "try (4, 8, 16, 32)")
 
 
 def _checked_kind(settings: dict[Any, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ PRIORS = ("normal", "composite", "vamp")
 BETA_SCHEDULES = ("linear", "cyclical", "constant")
 ANCHOR_FORMS = ("closed", "sampled")
 LINEAR_MODELS = ("none", "ease", "edlae")
+FACTOR_MODELS = ("none", "wmf")
 OPTIMIZERS = ("adam", "sgd")
 INTERACTIONS = ("device", "stream")
 OF_THE_RUN = ("name", "seed", "workdir", "data", "fusion", "evaluation")
@@ -171,6 +172,16 @@ class FusionConfig:
     """Weights of the linear model to keep for each item, for catalogues too large for I x I numbers; 0 keeps all."""
     weights: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0, 128.0, 256.0)
     """Candidates for the weight of the linear score."""
+    factors: str = "none"
+    """The factor model whose scores are added too: `none` or `wmf`, which folds users in."""
+    factor_dim: int = 512
+    """D of the factor model."""
+    factor_regularization: float = 0.003
+    """lambda of the factor model."""
+    unobserved_weight: float = 0.03
+    """alpha_0 of `wmf`, of every pair, next to 1 for an interaction."""
+    factor_weights: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+    """Candidates for the weight of the factor model's score, beside 0."""
 
     @property
     def count(self) -> int:
@@ -180,7 +191,7 @@ class FusionConfig:
     @property
     def fuses(self) -> bool:
         """Whether there is more than one model."""
-        return self.count > 1 or self.linear != "none"
+        return self.count > 1 or self.linear != "none" or self.factors != "none"
 
 
 @dataclasses.dataclass

@@ -11,7 +11,8 @@ def model_name(config: ExperimentConfig) -> str:
     """Such as "Multi-VAE + PIA", or "3 x RecVAE + EDLAE" for a fused one."""
     fusion = config.fusion
     parts = [_kind_name(kind, fusion.members) for kind in kinds_of(config)]
-    return " + ".join([*parts, *([] if fusion.linear == "none" else [fusion.linear.upper()])])
+    others = [name.upper() for name in (fusion.linear, fusion.factors) if name != "none"]
+    return " + ".join([*parts, *others])
 
 
 def _kind_name(kind: ExperimentConfig, members: int) -> str:

@@ -25,12 +25,13 @@ from piavae_jax.training.fusion import (
     FusedParams,
     WeightChoice,
     choose_weight,
+    fit_factors,
     fit_linear,
+    fused_score_of,
     fuses,
     kinds_of,
+    like_factors,
     like_linear,
-    linear_score_of,
-    make_fused_score,
     member_recipes,
 )
 from piavae_jax.training.run_folder import RunFolder
@@ -49,9 +50,9 @@ class FusedResult(NamedTuple):
     params: FusedParams
     members: Sequence[FitResult]
     choices: Sequence[WeightChoice]
-    """What each weight, and shares of kinds, reached on validation; empty where there is nothing to choose."""
+    """What weights, and shares of kinds, reached on validation; empty where there is nothing to choose."""
     linear_seconds: float
-    """What fitting the linear model took; 0 without one."""
+    """What fitting the linear and the factor model took; 0 without one."""
 
 
 def member_configs(config: ExperimentConfig, workdir: Path) -> list[ExperimentConfig]:
@@ -80,7 +81,7 @@ def fit_fused(
     trained: Iterable[Path] = (),
     init_from: WarmStart | None = None,
 ) -> FusedResult:
-    """Train what is missing of a fused model's members, fit the linear model, choose its weight on validation.
+    """Train what is missing of a fused model's members, fit the other models, choose their weights on validation.
 
     Called again it goes on where it stopped; a finished one is read. Arguments and errors as `fit`, and
 
@@ -105,17 +106,17 @@ def fit_fused(
         for member, start in zip(configs, starts, strict=True):
             _take_over(member, dataset, trained)
             members.append(fit(member, dataset, Path(member.workdir), listener=listener, init_from=start))
-        scores = tuple(member.session.recipe.score for member in members)
-        score = make_fused_score(scores, linear_score_of(config.fusion))
+        score = fused_score_of(config.fusion, tuple(member.session.recipe.score for member in members))
         if (workdir / FUSION).is_dir():
             return FusedResult(run, score, restore_fused(run), members, *_read_choices(workdir))
         started = time.perf_counter()
         linear = fit_linear(config.fusion, dataset.train, dataset.num_items)
-        linear_seconds = 0.0 if linear is None else time.perf_counter() - started
-        params = FusedParams(tuple(member.params for member in members), linear, jnp.float32(0.0))
+        factors = jax.block_until_ready(fit_factors(config.fusion, dataset.train, dataset.num_items))
+        linear_seconds = time.perf_counter() - started if (linear, factors) != (None, None) else 0.0
+        params = FusedParams(tuple(member.params for member in members), linear, jnp.float32(0.0), factors=factors)
         choices: Sequence[WeightChoice] = ()
         kinds = 1 + len(config.fusion.others)
-        if linear is not None or kinds > 1:
+        if linear is not None or factors is not None or kinds > 1:
             params, choices = choose_weight(
                 score,
                 params,
@@ -123,6 +124,7 @@ def fit_fused(
                 weights=config.fusion.weights,
                 metric=SELECTION_METRIC,
                 kinds=kinds,
+                factor_weights=config.fusion.factor_weights,
             )
         _write_choices(workdir, choices, linear_seconds)  # first: the checkpoint is the sign of a finished model
         save_fused(workdir, params)
@@ -190,9 +192,8 @@ def _read_choices(workdir: Path) -> tuple[Sequence[WeightChoice], float]:
 
 def save_fused(workdir: Path, params: FusedParams) -> None:
     """Write the parameters of a fused model as the checkpoint of its run folder."""
-    arrays = params._asdict()
-    if params.shares is None:
-        del arrays["shares"]  # the checkpoint of a model of one kind has no such entry
+    # The checkpoint of a model of one kind, or without factors, has no such entries.
+    arrays = {name: value for name, value in params._asdict().items() if value is not None or name == "linear"}
     with closing(ocp.StandardCheckpointer()) as checkpointer:
         checkpointer.save((workdir / FUSION).absolute(), arrays)
 
@@ -214,6 +215,9 @@ def restore_fused(run: RunFolder) -> FusedParams:
     }
     if fusion.others:
         like["shares"] = jax.ShapeDtypeStruct((len(members),), jnp.float32)
+    if fusion.factors != "none":
+        like["factors"] = like_factors(fusion, run.vocabulary.height)
+        like["factor_weight"] = jax.ShapeDtypeStruct((), jnp.float32)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like)
     try:

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from piavae_jax.config import ExperimentConfig, validate
+from piavae_jax.config import ExperimentConfig, FusionConfig, validate
 from piavae_jax.data.prepared import PreparedDataset, load_prepared
 from piavae_jax.distributed import is_primary
 from piavae_jax.errors import UserError
@@ -104,8 +104,8 @@ def _run_fused(
     console.print(systems_table(systems | {"popularity": popularity}, title=f"test users of {dataset.name}"))
     for member in result.members:
         _show_origin(member.run.origin, console)
-    if config.fusion.others:
-        console.print(_choices_table(result.choices, config.fusion.linear))
+    if config.fusion.others or config.fusion.factors != "none":
+        console.print(_choices_table(result.choices, config.fusion))
     elif result.choices:
         reached = "  ".join(f"{choice.weight:g}: {choice.metric:.4f}" for choice in result.choices)
         console.print(f"weight of {config.fusion.linear}, validation {SELECTION_METRIC}  {reached}", highlight=False)
@@ -117,19 +117,22 @@ def _run_fused(
     return result
 
 
-def _choices_table(choices: Sequence[WeightChoice], linear: str) -> Table:
-    """What each weight reached with each shares of the kinds, as far as they were tried."""
-    reached = {(choice.shares, choice.weight): choice.metric for choice in choices}
+def _choices_table(choices: Sequence[WeightChoice], fusion: FusionConfig) -> Table:
+    """What weights reached with shares of the kinds, as far as they were tried."""
+    reached = {(choice.shares, choice.factor_weight, choice.weight): choice.metric for choice in choices}
     best = max(reached.values())
     weights = sorted({choice.weight for choice in choices})
-    table = Table("shares", *(f"{weight:g}" for weight in weights), title_justify="left", box=box.SIMPLE_HEAD)
-    table.title = f"validation {SELECTION_METRIC}, by share of each kind of models"
-    table.title += "" if linear == "none" else f" and weight of {linear}"
-    for shares in dict.fromkeys(choice.shares for choice in choices):
-        found = [reached.get((shares, weight)) for weight in weights]
+    headings = ["shares"] * bool(fusion.others) + [fusion.factors] * (fusion.factors != "none")
+    table = Table(*headings, *(f"{weight:g}" for weight in weights), title_justify="left", box=box.SIMPLE_HEAD)
+    parts = ["share of each kind of models"] * bool(fusion.others)
+    parts += [f"weight of {name}" for name in (fusion.factors, fusion.linear) if name != "none"]
+    table.title = f"validation {SELECTION_METRIC}, by {' and '.join(parts)}"
+    for shares, factor_weight in dict.fromkeys((choice.shares, choice.factor_weight) for choice in choices):
+        found = [reached.get((shares, factor_weight, weight)) for weight in weights]
         cells = ["" if value is None else f"{value:.4f}".removeprefix("0") for value in found]
         marked = [f"[bold]{cell}[/]" if value == best else cell for cell, value in zip(cells, found, strict=True)]
-        table.add_row(" / ".join(f"{share:.3g}" for share in shares), *marked)
+        of_kinds = [" / ".join(f"{share:.3g}" for share in shares)] * bool(fusion.others)
+        table.add_row(*of_kinds, *[f"{factor_weight:g}"] * (fusion.factors != "none"), *marked)
     return table
 
 

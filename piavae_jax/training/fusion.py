@@ -1,7 +1,8 @@
-"""Late fusion: trained VAEs and a closed-form linear model, their scores added with a weight that validation chose.
+"""Late fusion: trained VAEs, a closed-form linear model and a factor model, added with weights that validation chose.
 
-`score = sum over members of share * log_softmax(logits) + weight * linear score`, the shares adding up to 1. Learning
-both at once fails: the linear model has seen its training users, and the VAE learns to trust it too much.
+`score = sum over members of share * log_softmax(logits) + weight * linear score + factor_weight * factor score`, the
+shares adding up to 1. Learning both at once fails: the linear model has seen its training users, and the VAE learns to
+trust it too much.
 """
 
 import itertools
@@ -12,7 +13,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from piavae_jax.baselines import Baseline, PrunedWeights, ease, edlae, full_rank_scores, prune, pruned_scores
+from piavae_jax.baselines import (
+    Baseline,
+    PrunedWeights,
+    WMFWeights,
+    ease,
+    edlae,
+    full_rank_scores,
+    prune,
+    pruned_scores,
+    wmf,
+    wmf_scores,
+)
 from piavae_jax.config import ExperimentConfig, FusionConfig, apply_settings
 from piavae_jax.data.csr import CSR
 from piavae_jax.evaluation import Evaluator, ScoreFn
@@ -36,15 +48,20 @@ class FusedParams(NamedTuple):
     """float32[], of the linear score."""
     shares: jax.Array | None = None
     """float32[M], of each member; None where all are of one kind, and alike."""
+    factors: Any = None
+    """Of the factor model, as `baselines.wmf` fits them; None where there is none."""
+    factor_weight: Any = None
+    """float32[], of the factor score; None where there is none."""
 
 
 class WeightChoice(NamedTuple):
-    """A weight, shares, and what they reached on validation."""
+    """Weights, shares, and what they reached on validation."""
 
     weight: float
     metric: float
     shares: tuple[float, ...] = ()
     """Of each kind of members; none where there is one kind."""
+    factor_weight: float = 0.0
 
 
 def fuses(config: ExperimentConfig) -> bool:
@@ -69,8 +86,10 @@ def member_recipes(config: ExperimentConfig, catalogue: Catalogue) -> tuple[Reci
 
 
 @cache  # as `make_score_fn`: what is compiled is found by the function
-def make_fused_score(member_scores: tuple[ScoreFn, ...], linear_score: ScoreFn | None) -> ScoreFn:
-    """Build `score(params: FusedParams, batch) -> float32[B, I]` of M members' scorers and that of the linear model."""
+def make_fused_score(
+    member_scores: tuple[ScoreFn, ...], linear_score: ScoreFn | None, factor_score: ScoreFn | None = None
+) -> ScoreFn:
+    """Build `score(params: FusedParams, batch) -> float32[B, I]` of M members' scorers and those of the others."""
 
     def score(params: FusedParams, batch: SparseBatch) -> jax.Array:
         logits = [
@@ -82,11 +101,18 @@ def make_fused_score(member_scores: tuple[ScoreFn, ...], linear_score: ScoreFn |
         else:
             weighted = [share * logit for share, logit in zip(params.shares, logits, strict=True)]
             total = sum(weighted[1:], start=weighted[0])
-        if linear_score is None:
-            return total
-        return total + params.weight * linear_score(params.linear, batch)
+        if linear_score is not None:
+            total += params.weight * linear_score(params.linear, batch)
+        if factor_score is not None:
+            total += params.factor_weight * factor_score(params.factors, batch)
+        return total
 
     return score
+
+
+def fused_score_of(fusion: FusionConfig, member_scores: tuple[ScoreFn, ...]) -> ScoreFn:
+    """The scorer of a config's fused model, given its members'."""
+    return make_fused_score(member_scores, linear_score_of(fusion), None if fusion.factors == "none" else wmf_scores)
 
 
 def linear_score_of(fusion: FusionConfig) -> ScoreFn | None:
@@ -128,6 +154,31 @@ def like_linear(fusion: FusionConfig, num_items: int) -> Any:
     return jax.eval_shape(zeros)
 
 
+def fit_factors(fusion: FusionConfig, train: CSR, num_items: int) -> Any:
+    """Fit the factor model of a config on the training rows: float32 arrays, as `FusedParams.factors`."""
+    if fusion.factors == "none":
+        return None
+    baseline = wmf(
+        dim=fusion.factor_dim,
+        regularization=fusion.factor_regularization,
+        unobserved_weight=fusion.unobserved_weight,
+    )
+    return jax.tree.map(jnp.asarray, baseline.fit(train, num_items))
+
+
+def like_factors(fusion: FusionConfig, num_items: int) -> Any:
+    """Shapes and types of `fit_factors`' arrays, without fitting anything."""
+    if fusion.factors == "none":
+        return None
+
+    def zeros() -> Any:
+        scalar = jnp.zeros((), jnp.float32)
+        items = jnp.zeros((num_items, fusion.factor_dim), jnp.float32)
+        return {"items": items, "weights": WMFWeights(scalar, scalar, scalar)}
+
+    return jax.eval_shape(zeros)
+
+
 def choose_weight(
     score: ScoreFn,
     params: FusedParams,
@@ -136,48 +187,57 @@ def choose_weight(
     weights: tuple[float, ...],
     metric: str,
     kinds: int = 1,
+    factor_weights: tuple[float, ...] = (),
 ) -> tuple[FusedParams, list[WeightChoice]]:
-    """Take the weight, and the shares where there are several kinds, that are best on the evaluator's users.
+    """Take the weights, and the shares where there are several kinds, that are best on the evaluator's users.
 
-    Shares are equal while the weight is chosen; they are chosen with that weight, in quarters, and then the weight
-    again. To try every pair takes longer, and the more is tried on few users, the more what is best there flatters
+    Shares are equal, and the factor model is left out, while the weight is chosen; they are chosen with that weight, in
+    quarters, and then the weight again. With these the factor model's weight is chosen, then the weight a third time.
+    To try all of them together takes longer, and the more is tried on few users, the more what is best there flatters
     (docs/results.md, MovieLens-100K).
 
     Args:
       score: of `make_fused_score`.
-      params: M members, those of one kind beside one another, of each kind as many; and a linear model or none.
+      params: M members, those of one kind beside one another, of each kind as many; and a linear and a factor model, or
+        None.
       evaluator: of the validation users.
       weights: candidates for the weight of the linear score; of no use where there is none.
       metric: label of what is to be large.
       kinds: of members.
+      factor_weights: candidates for the weight of the factor score, beside 0; of no use where there is none.
 
     Returns:
       The parameters with the best, of equals the first, and all that was tried.
     """
     placed = jax.device_put(params)
-    tried: dict[tuple[float, tuple[float, ...]], WeightChoice] = {}
+    tried: dict[tuple[float, tuple[float, ...], float], WeightChoice] = {}
 
-    def fused(weight: float, shares: tuple[float, ...]) -> FusedParams:
+    def fused(weight: float, shares: tuple[float, ...], factor_weight: float) -> FusedParams:
         own = None
         if kinds > 1:
             of_each = len(params.members) // kinds
             own = jnp.repeat(jnp.asarray(shares, jnp.float32) / of_each, of_each)
-        return placed._replace(weight=jnp.float32(weight), shares=own)
+        of_factors = None if params.factors is None else jnp.float32(factor_weight)
+        return placed._replace(weight=jnp.float32(weight), shares=own, factor_weight=of_factors)
 
-    def sweep(candidates: Sequence[tuple[float, tuple[float, ...]]]) -> WeightChoice:
-        for weight, shares in candidates:
-            if (weight, shares) not in tried:
-                users = evaluator.evaluate(score, fused(weight, shares))
-                tried[weight, shares] = WeightChoice(weight, users.summary(metric).mean, shares)
+    def sweep(candidates: Sequence[tuple[float, tuple[float, ...], float]]) -> WeightChoice:
+        for candidate in candidates:
+            if candidate not in tried:
+                weight, shares, factor_weight = candidate
+                reached = evaluator.evaluate(score, fused(*candidate)).summary(metric).mean
+                tried[candidate] = WeightChoice(weight, reached, shares, factor_weight)
         return max(tried.values(), key=lambda choice: choice.metric)
 
     weights = (0.0,) if params.linear is None else weights
     equal = (1 / kinds,) * kinds if kinds > 1 else ()
-    best = sweep([(weight, equal) for weight in weights])
+    best = sweep([(weight, equal, 0.0) for weight in weights])
     if kinds > 1:
-        best = sweep([(best.weight, shares) for shares in _shares(kinds)])
-        best = sweep([(weight, best.shares) for weight in weights])
-    return fused(best.weight, best.shares), list(tried.values())
+        best = sweep([(best.weight, shares, 0.0) for shares in _shares(kinds)])
+        best = sweep([(weight, best.shares, 0.0) for weight in weights])
+    if params.factors is not None:
+        best = sweep([(best.weight, best.shares, weight) for weight in factor_weights])
+        best = sweep([(weight, best.shares, best.factor_weight) for weight in weights])
+    return fused(best.weight, best.shares, best.factor_weight), list(tried.values())
 
 
 def _shares(kinds: int) -> Iterator[tuple[float, ...]]:

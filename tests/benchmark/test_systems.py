@@ -172,6 +172,25 @@ def test_a_fused_system_is_measured_as_its_folder_scores(dataset, tmp_path, cons
     assert outcome.parameters == 2 * vae + NUM_ITEMS**2
 
 
+def test_a_fused_system_with_factors_has_the_best_of_their_grid(dataset, tmp_path, console):
+    settings = {**TINY, "fusion.weights": (0.0, 8.0), "fusion.factor_weights": (2.0,)}
+    system = fused("all", "All", presets=("multvae_pia",), linear="ease", factors="wmf", settings=settings)
+    assert set(system.needs) == {"ease", "wmf", "multvae_pia"}
+    outcome = system.run(dataset, tmp_path, 0, console)
+    fusion = run_folder.load(tmp_path / "run").config.fusion
+    found = {
+        "dim": fusion.factor_dim,
+        "regularization": fusion.factor_regularization,
+        "unobserved_weight": fusion.unobserved_weight,
+    }
+    assert choose("wmf", dataset).settings == found
+    best = max(outcome.settings["validation"], key=lambda choice: choice["metric"])
+    assert outcome.settings["factor_weight"] == best["factor_weight"]
+    layers = [(NUM_ITEMS, H), (H, 2 * D), (D, H), (H, NUM_ITEMS)]
+    vae = sum(rows * columns + columns for rows, columns in layers)
+    assert outcome.parameters == vae + NUM_ITEMS**2 + NUM_ITEMS * fusion.factor_dim + 3  # and WMF's scalars
+
+
 def test_a_fused_system_takes_over_what_the_benchmark_has_found_and_trained(dataset, tmp_path, console, monkeypatch):
     settings = {**TINY, "training.epochs": 2}
     member = neural("multvae_pia", "PIA", settings=settings)

@@ -25,7 +25,7 @@ from piavae_jax.serving.export.check import draw_histories, to_rows
 from piavae_jax.training import run_folder
 from piavae_jax.training.checkpoint import Checkpoints
 from piavae_jax.training.ensemble import member_configs, save_fused
-from piavae_jax.training.fusion import FusedParams, fit_linear, fuses, member_recipes
+from piavae_jax.training.fusion import FusedParams, fit_factors, fit_linear, fuses, member_recipes
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import catalogue_of
 from piavae_jax.training.state import init_state
@@ -62,7 +62,9 @@ def untrained(config, dataset, path):
         )
         linear = fit_linear(config.fusion, dataset.train, dataset.num_items)
         shares = jnp.asarray([0.25, 0.75]) if config.fusion.others else None
-        save_fused(path, FusedParams(members, linear, jnp.float32(4.0 if linear else 0.0), shares))
+        factors = fit_factors(config.fusion, dataset.train, dataset.num_items)
+        weight, factor_weight = jnp.float32(4.0 if linear else 0.0), jnp.float32(2.0) if factors else None
+        save_fused(path, FusedParams(members, linear, weight, shares, factors, factor_weight))
     else:
         state, params = draw(recipes[0], config)
         with Checkpoints(path) as checkpoints:
@@ -91,6 +93,7 @@ RUNS = {
         linear="edlae",
         regularization=5.0,
     ),
+    "fused with factors": run_config("multvae", factors="wmf", factor_dim=6, unobserved_weight=0.1),
     "fused and pruned": run_config("recvae", linear="ease", regularization=5.0, keep=7),
 }
 
@@ -140,6 +143,19 @@ def log_softmax(scores):
     return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 
 
+def folded_in(factors, rows):
+    """Users' factors of WMF, float64[B, D], each by the solution of its linear system."""
+    items, weights = np.asarray(factors["items"], float), factors["weights"]
+    alpha = float(weights.unobserved)
+    users = []
+    for row in rows:
+        own = items[row > 0]
+        penalty = float(weights.regularization) * (len(own) + alpha * len(items)) ** float(weights.exponent)
+        matrix = own.T @ own + alpha * items.T @ items + penalty * np.eye(items.shape[1])
+        users.append(np.linalg.solve(matrix, own.sum(axis=0)))
+    return np.stack(users)
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_every_kind_of_run(runs, dataset, tmp_path, name):
     manifest = export_run(runs[name], tmp_path / "out", console=console())
@@ -156,6 +172,10 @@ def test_every_kind_of_run(runs, dataset, tmp_path, name):
         for recipe, one in zip(recipes, params.members, strict=True)
     ]
     expected = np.average(logs, axis=0, weights=params.shares)
+    if params.linear is None:
+        factors = folded_in(params.factors, rows) @ np.asarray(params.factors["items"]).T
+        np.testing.assert_allclose(scores, expected + 2 * factors, rtol=1e-4, atol=1e-5)
+        return
     if RUNS[name].fusion.keep:
         weights = np.zeros((NUM_ITEMS, NUM_ITEMS))
         np.put_along_axis(weights, np.asarray(params.linear.items), np.asarray(params.linear.weights), axis=1)
@@ -248,7 +268,7 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(runs, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["multvae", "hvamp", "fused"])
+@pytest.mark.parametrize("name", ["multvae", "hvamp", "fused", "fused with factors"])
 def test_onnx(runs, dataset, tmp_path, name):
     pytest.importorskip("jax2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")

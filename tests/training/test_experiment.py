@@ -151,3 +151,21 @@ def test_a_model_of_several_kinds_shows_what_each_share_reached(runs, tmp_path):
     lines = {line.split("  ")[1]: line.split() for line in printed.splitlines() if " / " in line}
     assert list(lines) == ["0.5 / 0.5", "0 / 1", "0.25 / 0.75", "0.75 / 0.25", "1 / 0"]
     assert lines["0.5 / 0.5"][3:] == [f"{choice.metric:.4f}"[1:] for choice in result.choices[:2]]
+
+
+def test_a_model_with_factors_shows_what_each_weight_of_them_reached(runs, tmp_path):
+    root, _ = runs
+    config = tiny_config(str(root / "data"))
+    config.name, config.workdir, config.training.epochs = "factors", str(tmp_path / "factors"), 1
+    config.fusion.linear, config.fusion.weights = "ease", (0.0, 8.0)
+    config.fusion.factors, config.fusion.factor_dim, config.fusion.factor_weights = "wmf", 4, (2.0,)
+    console = make_console()
+    result = run_experiment(config, console=console)
+    printed = console.file.getvalue()
+    assert "by weight of wmf and weight of ease" in " ".join(printed.split())
+    lines = printed.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.split() == ["wmf", "0", "8"])
+    left_out, swept = (line.split() for line in lines[head + 2 : head + 4])
+    assert left_out == ["0", *(f"{choice.metric:.4f}"[1:] for choice in result.choices[:2])]
+    assert swept[0] == "2"
+    assert f"{result.choices[2].metric:.4f}"[1:] in swept[1:]

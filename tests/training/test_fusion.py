@@ -11,14 +11,23 @@ import pytest
 from batch_factory import dense_rows, sparse_batch
 from tiny_runs import tiny_config, tiny_dataset
 
-from piavae_jax.baselines import edlae, full_rank_scores, pruned_scores
+from piavae_jax.baselines import edlae, full_rank_scores, pruned_scores, wmf
 from piavae_jax.config import FusionConfig, PiaConfig, apply_settings, differences, from_dict, to_dict, validate
 from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.errors import UserError
 from piavae_jax.presets import preset
 from piavae_jax.serving import Recommender
 from piavae_jax.training.ensemble import fit_fused
-from piavae_jax.training.fusion import FusedParams, choose_weight, fit_linear, kinds_of, like_linear, make_fused_score
+from piavae_jax.training.fusion import (
+    FusedParams,
+    choose_weight,
+    fit_factors,
+    fit_linear,
+    kinds_of,
+    like_factors,
+    like_linear,
+    make_fused_score,
+)
 from piavae_jax.training.restore import restore
 from piavae_jax.training.results import evaluate_run
 
@@ -62,6 +71,10 @@ def test_scores_are_the_mean_log_softmax_plus_the_weighted_linear_score():
     shared = params._replace(shares=jnp.asarray([0.25, 0.75]))
     expected += 0.25 * logs[0] + 0.75 * logs[1] - sum(logs) / 2
     np.testing.assert_allclose(score(shared, batch), expected, rtol=1e-5)
+    factors = generator.normal(size=(2, ITEMS)).astype(np.float32)
+    both = shared._replace(factors=jnp.asarray(factors), factor_weight=jnp.float32(2.0))
+    score = make_fused_score((scores_of, scores_of), full_rank_scores, scores_of)
+    np.testing.assert_allclose(score(both, batch), expected + 2 * factors, rtol=1e-5)
     alone = FusedParams((jnp.asarray(first),), None, jnp.float32(0.0))
     np.testing.assert_allclose(make_fused_score((scores_of,), None)(alone, batch), logs[0], rtol=1e-5)
 
@@ -167,6 +180,12 @@ def test_shapes_are_known_before_anything_is_fitted(dataset, keep):
     )
 
 
+def test_shapes_of_factors_are_known_before_anything_is_fitted(dataset):
+    fusion = FusionConfig(factors="wmf", factor_dim=5)
+    fitted = fit_factors(fusion, dataset.train, dataset.num_items)
+    chex.assert_trees_all_equal_shapes_and_dtypes(fitted, like_factors(fusion, dataset.num_items))
+
+
 def test_an_ensemble_needs_no_linear_model(dataset, tmp_path):
     result = fit_fused(config_of(linear="none"), dataset, tmp_path / "ensemble")
     assert result.params.linear is None
@@ -242,6 +261,51 @@ def test_kinds_need_no_linear_model(dataset, tmp_path):
     result = fit_fused(config_of(members=1, linear="none", others=({"kl.cap": 0.0},)), dataset, tmp_path / "kinds")
     assert {choice.shares for choice in result.choices} == {(n / 4, 1 - n / 4) for n in range(5)}
     chex.assert_trees_all_equal(restore(tmp_path / "kinds").params, result.params)
+
+
+@pytest.mark.parametrize("linear", ["edlae", "none"])
+def test_a_factor_model_is_fused_last(dataset, tmp_path, linear):
+    config = config_of(
+        linear=linear, others=({"kl.cap": 0.0},), factors="wmf", factor_dim=6, unobserved_weight=0.3,
+        factor_regularization=0.02, factor_weights=(1.0, 4.0),
+    )  # fmt: skip
+    result = fit_fused(config, dataset, tmp_path / "all")
+    expected = wmf(dim=6, regularization=0.02, unobserved_weight=0.3).fit(dataset.train, dataset.num_items)
+    chex.assert_trees_all_close(result.params.factors, expected, rtol=1e-6)
+    choices = result.choices
+    before = [choice for choice in choices if choice.factor_weight == 0]
+    assert before == choices[: len(before)]
+    first = max(before, key=lambda choice: choice.metric)
+    swept = choices[len(before) : len(before) + 2]
+    assert [choice[::2] for choice in swept] == [(first.weight, first.shares)] * 2
+    assert [choice.factor_weight for choice in swept] == [1.0, 4.0]
+    second = max([*before, *swept], key=lambda choice: choice.metric)
+    assert {choice[2:] for choice in choices[len(before) + 2 :]} <= {second[2:]}
+    best = max(choices, key=lambda choice: choice.metric)
+    assert (float(result.params.weight), float(result.params.factor_weight)) == (best.weight, best.factor_weight)
+    reached = result.members[0].session.validation.evaluate(result.score, result.params)
+    assert reached.summary("ndcg@100").mean == best.metric
+    trained = restore(tmp_path / "all")
+    chex.assert_trees_all_equal(trained.params, result.params)
+    assert fit_fused(config, dataset, tmp_path / "all").choices == choices
+    again, _ = evaluate_run(trained.run, trained.score, trained.params, dataset)
+    now, _ = evaluate_run(result.run, result.score, result.params, dataset)
+    np.testing.assert_array_equal(again["ndcg@100"], now["ndcg@100"])
+
+
+@pytest.mark.parametrize(
+    ("fusion", "message"),
+    [
+        ({"factors": "mf"}, "config.fusion.factors must be one of"),
+        ({"factor_dim": 0}, "config.fusion.factor_dim must be a finite number >= 1, got 0"),
+        ({"factor_regularization": 0.0}, "config.fusion.factor_regularization must be a finite number above 0"),
+        ({"unobserved_weight": float("inf")}, "config.fusion.unobserved_weight must be a finite number above 0"),
+        ({"factor_weights": ()}, "config.fusion.factor_weights must be at least one finite number"),
+    ],
+)
+def test_what_a_factor_model_must_be(fusion, message):
+    with pytest.raises(UserError, match=message):
+        config_of(**fusion)
 
 
 def test_another_kind_is_what_differs():

@@ -104,7 +104,11 @@ def _manifest(program: Program, folder: Path, differences: dict[str, float]) -> 
         "format_version": FORMAT_VERSION,
         "run": run.config.name,
         "model": run.config.model.name,
-        "fusion": {"members": run.config.fusion.count, "linear": run.config.fusion.linear},
+        "fusion": {
+            "members": run.config.fusion.count,
+            "linear": run.config.fusion.linear,
+            "factors": run.config.fusion.factors,
+        },
         "data": {"name": run.data_name, "digest": run.data_digest},
         "vocabulary_digest": run.vocabulary_digest,
         "input": {

@@ -10,10 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from piavae_jax.baselines import PrunedWeights
+from piavae_jax.baselines import PrunedWeights, WMFWeights, dense_wmf_scores
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.evaluation import ScoreFn
-from piavae_jax.training.fusion import FusedParams, fuses, linear_score_of, make_fused_score, member_recipes
+from piavae_jax.training.fusion import (
+    FusedParams,
+    fused_score_of,
+    fuses,
+    make_fused_score,
+    member_recipes,
+)
 from piavae_jax.training.recipes import build_recipe
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import RunFolder
@@ -21,6 +27,7 @@ from piavae_jax.training.run_folder import RunFolder
 _ENTRIES = ("encoder", "decoder")
 """What scores; anchors, priors, critics and nodes of training users are for training."""
 _MEMBERS, _LINEAR, _WEIGHT, _SHARES = "members", "linear", "weight", "shares"
+_FACTORS, _FACTOR_WEIGHT = "factors", "factor_weight"
 
 
 class Program(NamedTuple):
@@ -51,10 +58,13 @@ def load_program(path: Path) -> Program:
         score = build_recipe(config, run.catalogue).score
         arrays = flatten_dict(_scoring(params), sep="/")
         return Program(run, _unflattened(score), arrays, score, params)
-    linear_score = linear_score_of(config.fusion)
     scores = tuple(recipe.score for recipe in member_recipes(config, run.catalogue))
-    dense = make_fused_score(scores, None if linear_score is None else _dense_linear_score)
-    reference = make_fused_score(scores, linear_score)
+    dense = make_fused_score(
+        scores,
+        None if params.linear is None else _dense_linear_score,
+        None if params.factors is None else _dense_factor_score,
+    )
+    reference = fused_score_of(config.fusion, scores)
     return Program(run, _unflattened_fused(dense), _fused_arrays(params), reference, params)
 
 
@@ -75,6 +85,9 @@ def _fused_arrays(params: FusedParams) -> dict[str, np.ndarray]:
     if params.linear is not None:
         linear = params.linear._asdict() if isinstance(params.linear, PrunedWeights) else params.linear
         tree |= {_LINEAR: linear, _WEIGHT: np.asarray(params.weight)}
+    if params.factors is not None:
+        factors = {**params.factors, "weights": params.factors["weights"]._asdict()}
+        tree |= {_FACTORS: factors, _FACTOR_WEIGHT: np.asarray(params.factor_weight)}
     if params.shares is not None:
         tree[_SHARES] = np.asarray(params.shares)
     return flatten_dict(tree, sep="/")
@@ -88,7 +101,8 @@ def _unflattened_fused(score: ScoreFn) -> Callable[[Mapping[str, jax.Array], jax
     def fused_score(arrays: Mapping[str, jax.Array], rows: jax.Array) -> jax.Array:
         tree = unflatten_dict(dict(arrays), sep="/")
         members = tuple(tree[_MEMBERS][str(number)] for number in range(len(tree[_MEMBERS])))
-        fused = FusedParams(members, tree.get(_LINEAR), tree.get(_WEIGHT), tree.get(_SHARES))
+        parts = (_LINEAR, _WEIGHT, _SHARES, _FACTORS, _FACTOR_WEIGHT)
+        fused = FusedParams(members, *map(tree.get, parts))
         return score(fused, rows)  # type: ignore[arg-type]
 
     return fused_score
@@ -105,3 +119,8 @@ def _dense_linear_score(linear: Mapping[str, jax.Array], rows: jax.Array) -> jax
         return total.at[:, items].add(rows * weight[None, :]), None
 
     return jax.lax.scan(add, jnp.zeros_like(rows), (linear["items"].T, weights.T))[0]
+
+
+def _dense_factor_score(factors: Mapping[str, Any], rows: jax.Array) -> jax.Array:
+    """As `wmf_scores` has it of sparse rows; `factors` of named arrays alone."""
+    return dense_wmf_scores({**factors, "weights": WMFWeights(**factors["weights"])}, rows)
