@@ -10,7 +10,6 @@ from piavae_jax.config import ExperimentConfig
 from piavae_jax.errors import UserError
 from piavae_jax.models import Model
 from piavae_jax.training import run_folder
-from piavae_jax.training.fusion import fuses
 from piavae_jax.training.recipes import build_recipe, parts
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import RunFolder
@@ -88,7 +87,7 @@ def snapshots_of(subject: Subject) -> Iterator[tuple[int, Subject]]:
 
 def _require_posterior(run: RunFolder) -> None:
     model = run.config.model.name
-    if fuses(run.config):
+    if run.config.fusion.fuses:
         raise UserError(
             f"{run.path} is a fused model and its scores have no latent space; pass one of the runs in its members/"
         )

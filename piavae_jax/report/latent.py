@@ -11,7 +11,6 @@ from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.csr import CSR
 from piavae_jax.models import Model, cdae, hvamp, linear_autoencoder, multidae
 from piavae_jax.training.catalogue import Catalogue
-from piavae_jax.training.fusion import fuses
 from piavae_jax.training.recipes import parts
 from piavae_jax.training.restore import TrainedModel
 from piavae_jax.types import FactoredLogits, Params, Posterior
@@ -52,7 +51,7 @@ def locate(trained: TrainedModel, rows: CSR, *, batch_size: int = 500) -> Latent
     """
     config = trained.run.config
     model = body_of(config, trained.run.catalogue)
-    params = trained.params.members[0] if fuses(config) else trained.params
+    params = trained.params.members[0] if config.fusion.fuses else trained.params
     has_anchors = "anchors" in params
     if has_anchors:
         items = np.asarray(params["anchors"])

@@ -17,7 +17,6 @@ from piavae_jax.report.names import has_titles
 from piavae_jax.report.numbers import interval, percent, score
 from piavae_jax.report.systems import EASE, EASE_MAX_ITEMS, Interval, interval_of
 from piavae_jax.report.training_history import draw_history
-from piavae_jax.training.fusion import fuses
 from piavae_jax.training.run_folder import read_environment
 from piavae_jax.training.session import SELECTION_METRIC
 
@@ -57,7 +56,7 @@ def _context(findings: Findings, created: datetime) -> dict[str, Any]:
         "settings": json.dumps(configs.to_dict(run.config), indent=2),
         "environment": read_environment(run),
         "created": f"{created:%d %B %Y, %H:%M} UTC",
-        "fused": fuses(run.config),
+        "fused": run.config.fusion.fuses,
         "selection": SELECTION_METRIC,
         "metrics": list(findings.systems[0].intervals),
         "titles": has_titles(run.vocabulary),

@@ -9,7 +9,6 @@ from piavae_jax.report.charts import LineChart, line_chart
 from piavae_jax.training import run_folder
 from piavae_jax.training.curves import TERMS
 from piavae_jax.training.ensemble import member_configs
-from piavae_jax.training.fusion import fuses
 from piavae_jax.training.run_folder import RunFolder
 
 _WEIGHTS = (
@@ -30,7 +29,7 @@ class History(NamedTuple):
 def read_history(run: RunFolder) -> History:
     """Read the epochs of a run, or of the members of a fused one."""
     runs = [run]
-    if fuses(run.config):
+    if run.config.fusion.fuses:
         folders = [Path(member.workdir) for member in member_configs(run.config, run.path)]
         runs = [run_folder.load(path) for path in folders if run_folder.exists(path)]
     records = [run_folder.read_metrics(one) for one in runs]

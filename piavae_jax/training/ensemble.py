@@ -28,7 +28,6 @@ from piavae_jax.training.fusion import (
     fit_factors,
     fit_linear,
     fused_score_of,
-    fuses,
     kinds_of,
     like_factors,
     like_linear,
@@ -146,7 +145,7 @@ def _member_starts(config: ExperimentConfig, init_from: WarmStart | None) -> lis
     if init_from is None:
         return [None] * count
     source = run_folder.load(init_from.source)
-    if not fuses(source.config):
+    if not source.config.fusion.fuses:
         return [init_from] * count
     ours, theirs = config.fusion, source.config.fusion
     if theirs.members < ours.members or len(theirs.others) < len(ours.others):

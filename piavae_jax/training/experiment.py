@@ -17,7 +17,7 @@ from piavae_jax.evaluation import UserMetrics, parse_metrics, systems_table
 from piavae_jax.training.curves import draw_curves
 from piavae_jax.training.ensemble import FusedResult, fit_fused
 from piavae_jax.training.fit import FitResult, Listener, fit
-from piavae_jax.training.fusion import WeightChoice, fuses
+from piavae_jax.training.fusion import WeightChoice
 from piavae_jax.training.progress import ProgressBar
 from piavae_jax.training.results import evaluate_run, write_results
 from piavae_jax.training.run_folder import Origin
@@ -74,7 +74,7 @@ def run_experiment(
             listeners.append(stack.enter_context(ProgressBar(console)))
         if is_primary() and config.training.tensorboard:
             listeners.append(stack.enter_context(TensorBoard(workdir / "tensorboard")))
-        if fuses(config):
+        if config.fusion.fuses:
             return _run_fused(config, dataset, workdir, Listeners(listeners), console, init_from)
         result = fit(config, dataset, workdir, listener=Listeners(listeners), init_from=init_from)
     model, popularity = evaluate_run(

@@ -64,11 +64,6 @@ class WeightChoice(NamedTuple):
     factor_weight: float = 0.0
 
 
-def fuses(config: ExperimentConfig) -> bool:
-    """Whether a config asks for more than one model."""
-    return config.fusion.fuses
-
-
 def kinds_of(config: ExperimentConfig) -> list[ExperimentConfig]:
     """The experiment of each kind of members, not fused: the config's own, then the others.
 

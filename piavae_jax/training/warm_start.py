@@ -14,7 +14,6 @@ from piavae_jax.errors import UserError
 from piavae_jax.training import run_folder
 from piavae_jax.training.catalogue import Catalogue, catalogue_of
 from piavae_jax.training.checkpoint import best_params
-from piavae_jax.training.fusion import fuses
 from piavae_jax.training.item_mapping import ItemMapping, map_params, match_items, place_by_neighbours
 from piavae_jax.training.layout import item_specs
 from piavae_jax.training.recipes import build_recipe
@@ -128,7 +127,7 @@ def _read(path: Path, config: ExperimentConfig) -> tuple[RunFolder, dict]:
             "(--config.training.epochs=1), then go on in all"
         )
     source = run_folder.load(path)
-    if fuses(source.config):
+    if source.config.fusion.fuses:
         raise UserError(f"{path} is several models fused; start from one of those in {path / 'members'}")
     _check_body(source, config)
     recipe = build_recipe(source.config, source.catalogue)

@@ -16,7 +16,6 @@ from piavae_jax.errors import UserError
 from piavae_jax.training.epoch import NonFiniteLoss
 from piavae_jax.training.experiment import Listeners
 from piavae_jax.training.fit import Listener, fit
-from piavae_jax.training.fusion import fuses
 from piavae_jax.training.progress import ProgressBar
 from piavae_jax.training.run_folder import FREE_FIELDS, data_digest
 from piavae_jax.tuning.methods import make_pruner, make_sampler
@@ -48,7 +47,7 @@ def run_search(
     """
     options = options or SearchOptions()
     validate(config)
-    if fuses(config):
+    if config.fusion.fuses:
         raise UserError("config.fusion must be off in a search, which trains one model a trial; fuse what it finds")
     check_space(config, space)
     target = count_trials(options, space)

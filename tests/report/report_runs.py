@@ -10,14 +10,13 @@ from piavae_jax.config import validate
 from piavae_jax.report.command import report_run
 from piavae_jax.training.ensemble import fit_fused
 from piavae_jax.training.fit import fit
-from piavae_jax.training.fusion import fuses
 
 
 def train(config, dataset, workdir: Path):
     """Train a config, fused or not."""
     config.data.path = str(dataset.path)
     with jax.numpy_dtype_promotion("standard"):
-        (fit_fused if fuses(config) else fit)(validate(config), dataset, workdir)
+        (fit_fused if config.fusion.fuses else fit)(validate(config), dataset, workdir)
     return workdir
 
 

@@ -25,7 +25,7 @@ from piavae_jax.serving.export.check import draw_histories, to_rows
 from piavae_jax.training import run_folder
 from piavae_jax.training.checkpoint import Checkpoints
 from piavae_jax.training.ensemble import member_configs, save_fused
-from piavae_jax.training.fusion import FusedParams, fit_factors, fit_linear, fuses, member_recipes
+from piavae_jax.training.fusion import FusedParams, fit_factors, fit_linear, member_recipes
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import catalogue_of
 from piavae_jax.training.state import init_state
@@ -55,7 +55,7 @@ def untrained(config, dataset, path):
         )
 
     recipes = member_recipes(config, catalogue_of(dataset))
-    if fuses(config):
+    if config.fusion.fuses:
         members = tuple(
             optax.tree.scale(1.0 + n, draw(recipe, member)[1])
             for n, (recipe, member) in enumerate(zip(recipes, member_configs(config, path), strict=True))
@@ -162,7 +162,7 @@ def test_every_kind_of_run(runs, dataset, tmp_path, name):
     assert 0 < manifest["formats"]["jax"]["largest_difference"] < 1e-5
     rows, trained = histories(dataset), restore(runs[name])
     scores = call(tmp_path / "out", rows)
-    if not fuses(RUNS[name]):
+    if not RUNS[name].fusion.fuses:
         np.testing.assert_allclose(scores, trained.score(trained.params, jnp.asarray(rows)), rtol=1e-4, atol=1e-5)
         return
     params = trained.params

@@ -5,7 +5,6 @@ import importlib.util
 from piavae_jax.analysis.harness.material import Material
 from piavae_jax.analysis.harness.study import Need
 from piavae_jax.analysis.subject import ANALYSABLE
-from piavae_jax.training.fusion import fuses
 from piavae_jax.training.snapshots import FOLDER as SNAPSHOTS
 
 
@@ -15,7 +14,7 @@ def _no_runs(material: Material) -> str:
 
 def _no_posterior(material: Material) -> str:
     for run in material.runs.values():
-        if fuses(run.config):
+        if run.config.fusion.fuses:
             return f"{run.path} fuses several models and has no latent space: pass one of the runs in its members/"
         if run.config.model.name not in ANALYSABLE:
             return (

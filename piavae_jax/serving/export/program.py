@@ -16,7 +16,6 @@ from piavae_jax.evaluation import ScoreFn
 from piavae_jax.training.fusion import (
     FusedParams,
     fused_score_of,
-    fuses,
     make_fused_score,
     member_recipes,
 )
@@ -54,7 +53,7 @@ def load_program(path: Path) -> Program:
     trained = restore(path)
     run, config = trained.run, _in_float32(trained.run.config)
     params = jax.device_get(trained.params)
-    if not fuses(config):
+    if not config.fusion.fuses:
         score = build_recipe(config, run.catalogue).score
         arrays = flatten_dict(_scoring(params), sep="/")
         return Program(run, _unflattened(score), arrays, score, params)
