@@ -107,14 +107,12 @@ def make_fused_score(
 
 def fused_score_of(fusion: FusionConfig, member_scores: tuple[ScoreFn, ...]) -> ScoreFn:
     """The scorer of a config's fused model, given its members'."""
-    return make_fused_score(member_scores, linear_score_of(fusion), None if fusion.factors == "none" else wmf_scores)
-
-
-def linear_score_of(fusion: FusionConfig) -> ScoreFn | None:
-    """The scorer of a config's linear model."""
-    if fusion.linear == "none":
-        return None
-    return pruned_scores if fusion.keep else full_rank_scores
+    linear_score = pruned_scores if fusion.keep else full_rank_scores
+    return make_fused_score(
+        member_scores,
+        None if fusion.linear == "none" else linear_score,
+        None if fusion.factors == "none" else wmf_scores,
+    )
 
 
 def fit_linear(fusion: FusionConfig, train: CSR, num_items: int) -> Any:

@@ -263,10 +263,9 @@ def test_kinds_need_no_linear_model(dataset, tmp_path):
     chex.assert_trees_all_equal(restore(tmp_path / "kinds").params, result.params)
 
 
-@pytest.mark.parametrize("linear", ["edlae", "none"])
-def test_a_factor_model_is_fused_last(dataset, tmp_path, linear):
+def test_a_factor_model_is_fused_last(dataset, tmp_path):
     config = config_of(
-        linear=linear, others=({"kl.cap": 0.0},), factors="wmf", factor_dim=6, unobserved_weight=0.3,
+        members=1, others=({"kl.cap": 0.0},), factors="wmf", factor_dim=6, unobserved_weight=0.3,
         factor_regularization=0.02, factor_weights=(1.0, 4.0),
     )  # fmt: skip
     result = fit_fused(config, dataset, tmp_path / "all")
