@@ -17,7 +17,7 @@ from piavae_jax.tuning.options import SearchOptions
 from piavae_jax.tuning.search import run_search
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 30
+EPOCHS = 18
 CONFIG = """
 import sys
 sys.path.insert(0, {folder!r})
