@@ -6,7 +6,7 @@ from baseline_data import as_csr, random_rows
 from batch_factory import sparse_batch
 
 from piavae_jax import UserError
-from piavae_jax.baselines import wmf
+from piavae_jax.baselines import dense_wmf_scores, wmf, wmf_scores
 from piavae_jax.baselines.wmf import fold_in
 
 ROWS = random_rows(40, 12)  # the first user has nothing, the last item nobody
@@ -82,6 +82,16 @@ def test_scores_are_products_of_the_factors():
     np.testing.assert_allclose(scores[:5], expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(scores[jnp.asarray([0, 5])], 0.0)
     np.testing.assert_allclose(jax.jit(wmf().score)(params, batch), scores, atol=1e-5)
+
+
+def test_dense_rows_score_as_sparse_ones():
+    params = fit(iterations=3)
+    held_out = random_rows(7, I, seed=5)
+    held_out[1], held_out[2] = 0, 1
+    expected = best_factors(held_out, params["items"]) @ np.asarray(params["items"], np.float64).T
+    scores = dense_wmf_scores(params, jnp.asarray(held_out, jnp.float32))
+    np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(scores, wmf_scores(params, sparse_batch(held_out)), rtol=1e-4, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bits():
