@@ -28,5 +28,5 @@ def get_config() -> ExperimentConfig:
     config.fusion.linear = "edlae"
     config.fusion.dropout, config.fusion.regularization, config.fusion.activity_exponent = 0.5, 100.0, 0.25
     config.fusion.factors, config.fusion.factor_dim = "wmf", 512
-    config.fusion.factor_regularization, config.fusion.unobserved_weight = 0.003, 0.03
+    config.fusion.factor_regularization, config.fusion.factor_unobserved_weight = 0.003, 0.03
     return config

@@ -9,7 +9,7 @@ import jax
 from rich.console import Console
 
 from piavae_jax.benchmark.linear import chosen_settings
-from piavae_jax.benchmark.neural import RUN, config_of, count_parameters, listening
+from piavae_jax.benchmark.neural import RUN, check_reproduced, config_of, count_parameters, listening
 from piavae_jax.benchmark.records import is_done, run_path
 from piavae_jax.benchmark.system import Outcome, System
 from piavae_jax.config import ExperimentConfig, apply_settings, differences, to_dict
@@ -21,7 +21,7 @@ from piavae_jax.training.results import make_run_evaluator
 _FACTOR_FIELDS = {
     "dim": "factor_dim",
     "regularization": "factor_regularization",
-    "unobserved_weight": "unobserved_weight",
+    "unobserved_weight": "factor_unobserved_weight",
 }
 """Fields of `FusionConfig`, by the setting of the baseline."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -84,6 +84,9 @@ def _measure(result: FusedResult, config: ExperimentConfig, dataset: PreparedDat
         make_run_evaluator(result.run, dataset, split=split).evaluate(result.score, result.params)
         for split in ("validation", "test")
     )
+    if result.choices:
+        best = max(choice.metric for choice in result.choices)
+        check_reproduced(validation, best, workdir=result.run.path)
     records = [record for member in result.members for record in run_folder.read_metrics(member.run)]
     others = sum(leaf.size for leaf in jax.tree.leaves((result.params.linear, result.params.factors)))
     values = to_dict(config)

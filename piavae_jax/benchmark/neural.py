@@ -122,7 +122,9 @@ def _measure(trained: TrainedModel, point: _Point, dataset: PreparedDataset) -> 
         for split in ("validation", "test")
     )
     records = run_folder.read_metrics(trained.run)
-    _check_reproduced(validation, records)
+    best = records[-1]["best_epoch"]
+    chosen = next(record for record in records if record["epoch"] == best)[f"validation/{SELECTION_METRIC}"]
+    check_reproduced(validation, chosen, workdir=point.workdir)
     config = to_dict(point.config)
     return Outcome(
         validation,
@@ -130,27 +132,30 @@ def _measure(trained: TrainedModel, point: _Point, dataset: PreparedDataset) -> 
         train_seconds=sum(record["train_seconds"] for record in records),
         parameters=count_parameters(trained.params),
         settings={
-            "best_epoch": records[-1]["best_epoch"],
+            "best_epoch": best,
             "chosen": point.settings,
             "config": {name: config[name] for name in config if name not in ("name", "seed", "workdir", "data")},
         },
     )
 
 
-def _check_reproduced(validation: UserMetrics, records: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse to report what the chosen epoch's parameters did not give while training.
+def check_reproduced(validation: UserMetrics, chosen: float, *, workdir: Path) -> None:
+    """Refuse to report a model that has not what it had when it was chosen.
+
+    Args:
+      validation: of the model.
+      chosen: the mean that it was chosen for.
+      workdir: its run folder.
 
     Raises:
       FloatingPointError: they differ by more than rounding.
     """
-    best = records[-1]["best_epoch"]
-    chosen = next(record for record in records if record["epoch"] == best)[f"validation/{SELECTION_METRIC}"]
     measured = validation.summary(SELECTION_METRIC).mean
     if not math.isclose(measured, chosen, rel_tol=_ROUNDING):
         raise FloatingPointError(
-            f"the parameters of epoch {best} have a validation {SELECTION_METRIC} of {measured:.4f}, but had "
-            f"{chosen:.4f} while training: the device computed one of them wrong (seen where many processes shared a "
-            "GPU), or the checkpoint is damaged"
+            f"the validation {SELECTION_METRIC} must be the one that the model was chosen for, {chosen:.4f}, got "
+            f"{measured:.4f}: one of them was computed wrong (seen where many processes shared a GPU) or the "
+            f"checkpoint is damaged; run again to measure anew, or delete {workdir} to train anew"
         )
 
 

@@ -177,9 +177,11 @@ def _validate_fusion(fusion: FusionConfig) -> None:
     fusion.others = tuple(_checked_kind(settings) for settings in fusion.others)
     _require_one_of(FACTOR_MODELS, "fusion.factors", fusion.factors, "the default is none")
     _check_at_least(fusion, "fusion.", {"factor_dim": 1})
-    for name in ("factor_regularization", "unobserved_weight"):
+    for name, usual in {"factor_regularization": 0.003, "factor_unobserved_weight": 0.03}.items():
         value = getattr(fusion, name)
-        _require(0 < value < math.inf, f"fusion.{name}", "be a finite number above 0", value, "0.003 is a good start")
+        _require(
+            0 < value < math.inf, f"fusion.{name}", "be a finite number above 0", value, f"{usual} is a good start"
+        )
     for name in ("weights", "factor_weights"):
         candidates = getattr(fusion, name)
         sound = len(candidates) > 0 and all(math.isfinite(weight) for weight in candidates)

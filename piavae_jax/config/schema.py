@@ -175,10 +175,10 @@ class FusionConfig:
     factors: str = "none"
     """The factor model whose scores are added too: `none` or `wmf`, which folds users in."""
     factor_dim: int = 512
-    """D of the factor model."""
+    """D of the factor model. This and the next two are what CiteULike-a and Amazon-CD want (docs/results.md)."""
     factor_regularization: float = 0.003
     """lambda of the factor model."""
-    unobserved_weight: float = 0.03
+    factor_unobserved_weight: float = 0.03
     """alpha_0 of `wmf`, of every pair, next to 1 for an interaction."""
     factor_weights: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
     """Candidates for the weight of the factor model's score, beside 0."""

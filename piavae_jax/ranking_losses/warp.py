@@ -89,7 +89,7 @@ class _Found(NamedTuple):
 
 
 def _last_slots_below(sorted_values: jax.Array, limits: jax.Array, batch: SparseBatch) -> _Found:
-    """Look up each limit in its row, in the way that suits the device; integers, so it makes no difference to them.
+    """Look up each limit in its row, in the way that suits the device; both find the same integers.
 
     Args:
       sorted_values: float32[N], ascending in each row.
@@ -102,14 +102,15 @@ def _last_slots_below(sorted_values: jax.Array, limits: jax.Array, batch: Sparse
 
 
 def _search_at_once(sorted_values: jax.Array, limits: jax.Array, starts: jax.Array, lengths: jax.Array) -> _Found:
-    """All rows in one kernel that takes every step of a search: as many steps as N slots could need."""
+    """All rows in one kernel that takes every step of a search: as many steps as a row of all items needs."""
     num_slots = len(sorted_values)
-    last = _last_below(sorted_values, limits, starts, lengths, num_steps=num_slots.bit_length(), unroll=True)
+    num_steps = min(num_slots, limits.shape[1]).bit_length()
+    last = _last_below(sorted_values, limits, starts, lengths, num_steps=num_steps, unroll=True)
     return _Found(last, jnp.zeros(num_slots, jnp.int32).at[last].add(1, mode="drop"))
 
 
 def _search_in_blocks(sorted_values: jax.Array, limits: jax.Array, starts: jax.Array, lengths: jax.Array) -> _Found:
-    """A few rows at a time, so that what each step reads is still in the cache: as many as the longest row needs."""
+    """A few rows at a time, so that what a step reads is still in the cache; as many steps as the longest row needs."""
     (count, num_items), num_slots = limits.shape, len(sorted_values)
     blocks = -(-count * num_items // _AT_ONCE)
     rows_at_once = -(-count // blocks)
@@ -148,7 +149,8 @@ def _last_below(
         is_below = sorted_values.at[further - 1].get(mode="clip") < limits
         return jnp.where((further <= (starts + lengths)[:, None]) & is_below, further, ends)
 
-    ends = lax.fori_loop(0, num_steps, leap, jnp.broadcast_to(starts[:, None], limits.shape), unroll=unroll or None)
+    first = jnp.broadcast_to(starts[:, None], limits.shape)
+    ends = lax.fori_loop(0, num_steps, leap, first, unroll=unroll or None)  # of traced bounds, even False is refused
     return jnp.where(ends > starts[:, None], ends - 1, len(sorted_values))
 
 

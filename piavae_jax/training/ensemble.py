@@ -51,7 +51,7 @@ class FusedResult(NamedTuple):
     choices: Sequence[WeightChoice]
     """What weights, and shares of kinds, reached on validation; empty where there is nothing to choose."""
     linear_seconds: float
-    """What fitting the linear and the factor model took; 0 without one."""
+    """What fitting the linear and the factor model took; 0 without either."""
 
 
 def member_configs(config: ExperimentConfig, workdir: Path) -> list[ExperimentConfig]:
@@ -214,13 +214,13 @@ def restore_fused(run: RunFolder) -> FusedParams:
     }
     if fusion.others:
         like["shares"] = jax.ShapeDtypeStruct((len(members),), jnp.float32)
-    if fusion.factors != "none":
-        like["factors"] = like_factors(fusion, run.vocabulary.height)
-        like["factor_weight"] = jax.ShapeDtypeStruct((), jnp.float32)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like)
     try:
         with closing(ocp.StandardCheckpointer()) as checkpointer:
+            if "factors" in checkpointer.metadata(folder).item_metadata.tree:  # else they were best left out
+                like["factors"] = like_factors(fusion, run.vocabulary.height)
+                like["factor_weight"] = jax.ShapeDtypeStruct((), jnp.float32)
+            placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like)
             return FusedParams(**checkpointer.restore(folder, placed))
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         reason = (str(error).strip().splitlines() or [""])[0]

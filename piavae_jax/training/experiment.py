@@ -118,21 +118,20 @@ def _run_fused(
 
 
 def _choices_table(choices: Sequence[WeightChoice], fusion: FusionConfig) -> Table:
-    """What weights reached with shares of the kinds, as far as they were tried."""
-    reached = {(choice.shares, choice.factor_weight, choice.weight): choice.metric for choice in choices}
-    best = max(reached.values())
-    weights = sorted({choice.weight for choice in choices})
-    headings = ["shares"] * bool(fusion.others) + [fusion.factors] * (fusion.factors != "none")
-    table = Table(*headings, *(f"{weight:g}" for weight in weights), title_justify="left", box=box.SIMPLE_HEAD)
-    parts = ["share of each kind of models"] * bool(fusion.others)
-    parts += [f"weight of {name}" for name in (fusion.factors, fusion.linear) if name != "none"]
-    table.title = f"validation {SELECTION_METRIC}, by {' and '.join(parts)}"
-    for shares, factor_weight in dict.fromkeys((choice.shares, choice.factor_weight) for choice in choices):
-        found = [reached.get((shares, factor_weight, weight)) for weight in weights]
-        cells = ["" if value is None else f"{value:.4f}".removeprefix("0") for value in found]
-        marked = [f"[bold]{cell}[/]" if value == best else cell for cell, value in zip(cells, found, strict=True)]
-        of_kinds = [" / ".join(f"{share:.3g}" for share in shares)] * bool(fusion.others)
-        table.add_row(*of_kinds, *[f"{factor_weight:g}"] * (fusion.factors != "none"), *marked)
+    """What each weight reached, with each shares of the kinds, in the order they were tried."""
+    columns = {"shares": bool(fusion.others), fusion.linear: fusion.linear != "none", "wmf": fusion.factors != "none"}
+    shown = [name for name, is_there in columns.items() if is_there]
+    table = Table(*shown, SELECTION_METRIC, title_justify="left", box=box.SIMPLE_HEAD)
+    table.title = "shares and weights on validation users"
+    best = max(choices, key=lambda choice: choice.metric)
+    for choice in choices:
+        cells = {
+            "shares": " / ".join(f"{share:.3g}" for share in choice.shares),
+            fusion.linear: f"{choice.weight:g}",
+            "wmf": f"{choice.factor_weight:g}",
+        }
+        reached = f"{choice.metric:.4f}".removeprefix("0")
+        table.add_row(*(cells[name] for name in shown), reached, style="bold" if choice is best else "")
     return table
 
 

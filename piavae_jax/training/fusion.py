@@ -49,9 +49,9 @@ class FusedParams(NamedTuple):
     shares: jax.Array | None = None
     """float32[M], of each member; None where all are of one kind, and alike."""
     factors: Any = None
-    """Of the factor model, as `baselines.wmf` fits them; None where there is none."""
+    """Of the factor model, as `baselines.wmf` fits them; None where there is none, or validation is better without."""
     factor_weight: Any = None
-    """float32[], of the factor score; None where there is none."""
+    """float32[], of the factor score; None where there are no factors."""
 
 
 class WeightChoice(NamedTuple):
@@ -84,7 +84,10 @@ def member_recipes(config: ExperimentConfig, catalogue: Catalogue) -> tuple[Reci
 def make_fused_score(
     member_scores: tuple[ScoreFn, ...], linear_score: ScoreFn | None, factor_score: ScoreFn | None = None
 ) -> ScoreFn:
-    """Build `score(params: FusedParams, batch) -> float32[B, I]` of M members' scorers and those of the others."""
+    """Build `score(params: FusedParams, batch) -> float32[B, I]` of M members' scorers and those of the others.
+
+    Parameters without factors are scored without them.
+    """
 
     def score(params: FusedParams, batch: SparseBatch) -> jax.Array:
         logits = [
@@ -98,7 +101,7 @@ def make_fused_score(
             total = sum(weighted[1:], start=weighted[0])
         if linear_score is not None:
             total += params.weight * linear_score(params.linear, batch)
-        if factor_score is not None:
+        if factor_score is not None and params.factors is not None:
             total += params.factor_weight * factor_score(params.factors, batch)
         return total
 
@@ -154,7 +157,7 @@ def fit_factors(fusion: FusionConfig, train: CSR, num_items: int) -> Any:
     baseline = wmf(
         dim=fusion.factor_dim,
         regularization=fusion.factor_regularization,
-        unobserved_weight=fusion.unobserved_weight,
+        unobserved_weight=fusion.factor_unobserved_weight,
     )
     return jax.tree.map(jnp.asarray, baseline.fit(train, num_items))
 
@@ -185,7 +188,8 @@ def choose_weight(
     """Take the weights, and the shares where there are several kinds, that are best on the evaluator's users.
 
     Shares are equal, and the factor model is left out, while the weight is chosen; they are chosen with that weight, in
-    quarters, and then the weight again. With these the factor model's weight is chosen, then the weight a third time.
+    quarters, and then the weight again. With these the factor model's weight is chosen, then the weight a third time;
+    a factor model that is best left out is dropped.
     To try all of them together takes longer, and the more is tried on few users, the more what is best there flatters
     (docs/results.md, MovieLens-100K).
 
@@ -210,8 +214,10 @@ def choose_weight(
         if kinds > 1:
             of_each = len(params.members) // kinds
             own = jnp.repeat(jnp.asarray(shares, jnp.float32) / of_each, of_each)
-        of_factors = None if params.factors is None else jnp.float32(factor_weight)
-        return placed._replace(weight=jnp.float32(weight), shares=own, factor_weight=of_factors)
+        changed = placed._replace(weight=jnp.float32(weight), shares=own)
+        if factor_weight == 0:
+            return changed._replace(factors=None, factor_weight=None)  # users need not be folded in
+        return changed._replace(factor_weight=jnp.float32(factor_weight))
 
     def sweep(candidates: Sequence[tuple[float, tuple[float, ...], float]]) -> WeightChoice:
         for candidate in candidates:
@@ -229,7 +235,7 @@ def choose_weight(
         best = sweep([(weight, best.shares, 0.0) for weight in weights])
     if params.factors is not None:
         best = sweep([(best.weight, best.shares, weight) for weight in factor_weights])
-        best = sweep([(weight, best.shares, best.factor_weight) for weight in weights])
+        best = sweep([(weight, best.shares, best.factor_weight) for weight in weights])  # nothing new at 0
     return fused(best.weight, best.shares, best.factor_weight), list(tried.values())
 
 

@@ -13,6 +13,7 @@ from tiny_runs import NUM_ITEMS, TRAIN_USERS
 
 from piavae_jax.baselines import BASELINES, choose, popularity_scores
 from piavae_jax.baselines.registry import Entry
+from piavae_jax.benchmark import fusing as fusing_module
 from piavae_jax.benchmark import linear as linear_module
 from piavae_jax.benchmark import neural as neural_module
 from piavae_jax.benchmark.fusing import fused
@@ -25,6 +26,7 @@ from piavae_jax.config import ExperimentConfig, validate
 from piavae_jax.data.csr import CSR, item_counts
 from piavae_jax.errors import UserError
 from piavae_jax.training import run_folder
+from piavae_jax.training.ensemble import fit_fused
 from piavae_jax.training.epoch import NonFiniteLoss
 from piavae_jax.training.restore import restore
 from piavae_jax.training.results import evaluate_run
@@ -97,7 +99,10 @@ def test_what_training_did_not_measure_is_not_reported_but_measured_again(datase
         patch.setattr(neural_module, "restore", damaged)
         run_systems([system], dataset, tmp_path, seeds=1, console=console)
     record = read_record(run_path(tmp_path, "tiny", 0))
-    assert re.match(r"FloatingPointError: the parameters of epoch \d have a validation ndcg@100 of ", record.error)
+    assert re.match(
+        r"FloatingPointError: the validation ndcg@100 must be the one that .* or delete .*run to train anew",
+        record.error,
+    )
     run_systems([system], dataset, tmp_path, seeds=1, console=console)
     assert read_record(run_path(tmp_path, "tiny", 0)).outcome is not None
 
@@ -172,6 +177,18 @@ def test_a_fused_system_is_measured_as_its_folder_scores(dataset, tmp_path, cons
     assert outcome.parameters == 2 * vae + NUM_ITEMS**2
 
 
+def test_a_fused_system_is_not_reported_by_what_its_weights_did_not_reach(dataset, tmp_path, monkeypatch, console):
+    system = fused("both", "Both", presets=("multvae_pia",), linear="ease", settings={**TINY, "training.epochs": 1})
+
+    def damaged(*arguments, **options):
+        result = fit_fused(*arguments, **options)
+        return result._replace(params=jax.tree.map(jnp.zeros_like, result.params))
+
+    monkeypatch.setattr(fusing_module, "fit_fused", damaged)
+    with pytest.raises(FloatingPointError, match="the validation ndcg@100 must be the one that the model was chosen"):
+        system.run(dataset, tmp_path, 0, console)
+
+
 def test_a_fused_system_with_factors_has_the_best_of_their_grid(dataset, tmp_path, console):
     settings = {**TINY, "fusion.weights": (0.0, 8.0), "fusion.factor_weights": (2.0,)}
     system = fused("all", "All", presets=("multvae_pia",), linear="ease", factors="wmf", settings=settings)
@@ -181,14 +198,15 @@ def test_a_fused_system_with_factors_has_the_best_of_their_grid(dataset, tmp_pat
     found = {
         "dim": fusion.factor_dim,
         "regularization": fusion.factor_regularization,
-        "unobserved_weight": fusion.unobserved_weight,
+        "unobserved_weight": fusion.factor_unobserved_weight,
     }
     assert choose("wmf", dataset).settings == found
     best = max(outcome.settings["validation"], key=lambda choice: choice["metric"])
     assert outcome.settings["factor_weight"] == best["factor_weight"]
     layers = [(NUM_ITEMS, H), (H, 2 * D), (D, H), (H, NUM_ITEMS)]
     vae = sum(rows * columns + columns for rows, columns in layers)
-    assert outcome.parameters == vae + NUM_ITEMS**2 + NUM_ITEMS * fusion.factor_dim + 3  # and WMF's scalars
+    factors = NUM_ITEMS * fusion.factor_dim + 3 if best["factor_weight"] else 0  # WMF's scalars are three
+    assert outcome.parameters == vae + NUM_ITEMS**2 + factors
 
 
 def test_a_fused_system_takes_over_what_the_benchmark_has_found_and_trained(dataset, tmp_path, console, monkeypatch):

@@ -127,6 +127,13 @@ def test_an_accelerator_finds_what_a_cpu_finds(batch):
     chex.assert_trees_all_equal(warp._search_at_once(*arguments), warp._search_in_blocks(*arguments))
 
 
+@pytest.mark.parametrize(("platform", "loops"), [("cuda", 0), ("tpu", 0), ("cpu", 2)])
+def test_each_platform_has_its_search(platform, loops):
+    batch = BATCHES["padded"]
+    traced = jax.jit(warp._last_slots_below).trace(jnp.zeros(len(batch.items)), LOGITS, batch)
+    assert traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.while") == loops
+
+
 def test_a_list_of_one_item_has_no_violator():
     value, gradient = value_and_gradient(jnp.zeros((1, 1)), jnp.ones((1, 1)))
     np.testing.assert_array_equal(value, 0.0)

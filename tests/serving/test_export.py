@@ -92,8 +92,11 @@ RUNS = {
         others=({"model.name": "recvae", "model.hidden": (16, 16), "pia.enabled": False},),
         linear="edlae",
         regularization=5.0,
+        factors="wmf",
+        factor_dim=6,
+        factor_unobserved_weight=0.1,
     ),
-    "fused with factors": run_config("multvae", factors="wmf", factor_dim=6, unobserved_weight=0.1),
+    "fused with factors": run_config("multvae", factors="wmf", factor_dim=6, factor_unobserved_weight=0.1),
     "fused and pruned": run_config("recvae", linear="ease", regularization=5.0, keep=7),
 }
 
@@ -172,11 +175,12 @@ def test_every_kind_of_run(runs, dataset, tmp_path, name):
         for recipe, one in zip(recipes, params.members, strict=True)
     ]
     expected = np.average(logs, axis=0, weights=params.shares)
+    assert manifest["fusion"]["factors"] == RUNS[name].fusion.factors
+    if params.factors is not None:
+        expected += 2 * folded_in(params.factors, rows) @ np.asarray(params.factors["items"]).T
     if params.linear is None:
-        factors = folded_in(params.factors, rows) @ np.asarray(params.factors["items"]).T
-        np.testing.assert_allclose(scores, expected + 2 * factors, rtol=1e-4, atol=1e-5)
-        return
-    if RUNS[name].fusion.keep:
+        weights = np.zeros((NUM_ITEMS, NUM_ITEMS))
+    elif RUNS[name].fusion.keep:
         weights = np.zeros((NUM_ITEMS, NUM_ITEMS))
         np.put_along_axis(weights, np.asarray(params.linear.items), np.asarray(params.linear.weights), axis=1)
     else:

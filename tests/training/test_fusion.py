@@ -180,6 +180,18 @@ def test_shapes_are_known_before_anything_is_fitted(dataset, keep):
     )
 
 
+def test_factors_that_do_not_help_are_left_out(dataset, tmp_path):
+    config = config_of(members=1, linear="none", factors="wmf", factor_dim=2, factor_weights=(-100.0,))
+    result = fit_fused(config, dataset, tmp_path / "alone")
+    assert [choice.factor_weight for choice in result.choices] == [0.0, -100.0]
+    assert (result.params.factors, result.params.factor_weight) == (None, None)
+    trained = restore(tmp_path / "alone")
+    chex.assert_trees_all_equal(trained.params, result.params)
+    again, _ = evaluate_run(trained.run, trained.score, trained.params, dataset)
+    alone, _ = evaluate_run(result.run, result.members[0].session.recipe.score, result.members[0].params, dataset)
+    np.testing.assert_array_equal(again["ndcg@100"], alone["ndcg@100"])
+
+
 def test_shapes_of_factors_are_known_before_anything_is_fitted(dataset):
     fusion = FusionConfig(factors="wmf", factor_dim=5)
     fitted = fit_factors(fusion, dataset.train, dataset.num_items)
@@ -265,8 +277,8 @@ def test_kinds_need_no_linear_model(dataset, tmp_path):
 
 def test_a_factor_model_is_fused_last(dataset, tmp_path):
     config = config_of(
-        members=1, others=({"kl.cap": 0.0},), factors="wmf", factor_dim=6, unobserved_weight=0.3,
-        factor_regularization=0.02, factor_weights=(1.0, 4.0),
+        members=1, others=({"kl.cap": 0.0},), factors="wmf", factor_dim=6, factor_unobserved_weight=0.3,
+        factor_regularization=0.02, factor_weights=(1.0, 4.0), weights=(0.0, 0.1),
     )  # fmt: skip
     result = fit_fused(config, dataset, tmp_path / "all")
     expected = wmf(dim=6, regularization=0.02, unobserved_weight=0.3).fit(dataset.train, dataset.num_items)
@@ -278,8 +290,13 @@ def test_a_factor_model_is_fused_last(dataset, tmp_path):
     swept = choices[len(before) : len(before) + 2]
     assert [choice[::2] for choice in swept] == [(first.weight, first.shares)] * 2
     assert [choice.factor_weight for choice in swept] == [1.0, 4.0]
-    second = max([*before, *swept], key=lambda choice: choice.metric)
-    assert {choice[2:] for choice in choices[len(before) + 2 :]} <= {second[2:]}
+    second = max(swept, key=lambda choice: choice.metric)
+    assert second.metric > first.metric  # else the third sweep would have nothing to try
+    assert {(weight, *second[2:]) for weight in (0.0, 0.1)} == {
+        (choice.weight, *choice[2:])
+        for choice in choices[len(before) :]
+        if choice.factor_weight == second.factor_weight
+    }
     best = max(choices, key=lambda choice: choice.metric)
     assert (float(result.params.weight), float(result.params.factor_weight)) == (best.weight, best.factor_weight)
     reached = result.members[0].session.validation.evaluate(result.score, result.params)
@@ -298,7 +315,10 @@ def test_a_factor_model_is_fused_last(dataset, tmp_path):
         ({"factors": "mf"}, "config.fusion.factors must be one of"),
         ({"factor_dim": 0}, "config.fusion.factor_dim must be a finite number >= 1, got 0"),
         ({"factor_regularization": 0.0}, "config.fusion.factor_regularization must be a finite number above 0"),
-        ({"unobserved_weight": float("inf")}, "config.fusion.unobserved_weight must be a finite number above 0"),
+        (
+            {"factor_unobserved_weight": float("inf")},
+            "config.fusion.factor_unobserved_weight must be a finite number above 0",
+        ),
         ({"factor_weights": ()}, "config.fusion.factor_weights must be at least one finite number"),
     ],
 )
