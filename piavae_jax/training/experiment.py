@@ -121,8 +121,8 @@ def _choices_table(choices: Sequence[WeightChoice], fusion: FusionConfig) -> Tab
     """What each weight reached, with each shares of the kinds, in the order they were tried."""
     columns = {"shares": bool(fusion.others), fusion.linear: fusion.linear != "none", "wmf": fusion.factors != "none"}
     shown = [name for name, is_there in columns.items() if is_there]
-    table = Table(*shown, SELECTION_METRIC, title_justify="left", box=box.SIMPLE_HEAD)
-    table.title = "shares and weights on validation users"
+    table = Table(*shown, "reached", title_justify="left", box=box.SIMPLE_HEAD)
+    table.title = f"{SELECTION_METRIC} on validation"
     best = max(choices, key=lambda choice: choice.metric)
     for choice in choices:
         cells = {

@@ -164,7 +164,7 @@ def test_a_model_with_factors_shows_what_each_weight_of_them_reached(runs, tmp_p
     result = run_experiment(config, console=console)
     printed = console.file.getvalue()
     lines = [line.split() for line in printed.splitlines()]
-    head = lines.index(["ease", "wmf", "ndcg@100"])
+    head = lines.index(["ease", "wmf", "reached"])
     tried = lines[head + 2 : head + 2 + len(result.choices)]
     assert tried == [
         [f"{choice.weight:g}", f"{choice.factor_weight:g}", f"{choice.metric:.4f}"[1:]] for choice in result.choices
