@@ -4,7 +4,7 @@
     python bin/train.py --config configs/best_citeulike_a.py
 
 Data: users with >= 5 items, 500 + 500 held-out users, seed 98765; 4,551 training users.
-Run time: 14 minutes on two CPU cores with other work beside.
+Run time: 13 minutes on two CPU cores with other work beside.
 Validation nDCG@100 .3640, without WMF .3635, one of the two VAEs and EDLAE .3623 and .3592, EDLAE .3522; on the test
 users .346, .345, .341, .347 and .343 (docs/results.md, where three splits tell them apart, and what had been seen
 before this was built). The weights and the shares of the VAEs (3/4 and 1/4) were chosen on the validation users, and so

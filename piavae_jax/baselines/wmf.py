@@ -5,7 +5,7 @@ frequency-scaled regularisation are those of Rendle et al., "Revisiting the perf
 benchmarks", RecSys 2022, https://arxiv.org/abs/2110.14037.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -92,20 +92,14 @@ def wmf_scores(params: Mapping[str, Any], batch: SparseBatch) -> jax.Array:
 
 def dense_wmf_scores(params: Mapping[str, Any], rows: jax.Array) -> jax.Array:
     """`wmf_scores` of dense rows of 0 and 1, float32[B, I], for programs without sparse batches; O(B I D) a step."""
-    items, weights = params["items"], params["weights"]
-    squared = jnp.square(items)
-    diagonal = _diagonal(squared, jnp.sum(rows, axis=-1), weights)
-
-    def apply(factors: jax.Array) -> jax.Array:
-        return product(rows * product(factors, items.T), items) + diagonal * factors
-
-    users = conjugate_gradient(
-        apply,
-        product(rows, items),
+    items = params["items"]
+    users = _minimise(
+        items,
+        jnp.sum(rows, axis=-1),
         jnp.zeros((rows.shape[0], items.shape[1]), items.dtype),
-        diagonal=diagonal + product(rows, squared),
-        axis=1,
-        tolerance=_TOLERANCE,
+        params["weights"],
+        sum_own=lambda values: product(rows, values),
+        project_own=lambda factors: product(rows * product(factors, items.T), items),
         max_steps=_FOLD_IN_STEPS,
     )
     return product(users, items.T)
@@ -147,26 +141,53 @@ def _solve_rows(
     table: jax.Array, batch: SparseBatch, start: jax.Array, weights: WMFWeights, *, max_steps: int
 ) -> jax.Array:
     """One side's factors for B rows, given the other's `table`, whose columns are orthogonal: float32[B, D]."""
-    squared = jnp.square(table)
-    diagonal = _diagonal(squared, sparse.row_lengths(batch), weights)
     ones = jnp.ones(batch.items.shape, table.dtype)
 
-    def apply(factors: jax.Array) -> jax.Array:
+    def project_own(factors: jax.Array) -> jax.Array:
         predicted = jnp.sum(table[batch.items] * factors.at[batch.rows].get(mode="clip"), axis=-1)
-        return sparse.weighted_row_sum(table, predicted, batch) + diagonal * factors
+        return sparse.weighted_row_sum(table, predicted, batch)
 
-    return conjugate_gradient(
-        apply,
-        sparse.weighted_row_sum(table, ones, batch),
+    return _minimise(
+        table,
+        sparse.row_lengths(batch),
         start,
-        diagonal=diagonal + sparse.weighted_row_sum(squared, ones, batch),
-        axis=1,
-        tolerance=_TOLERANCE,
+        weights,
+        sum_own=lambda values: sparse.weighted_row_sum(values, ones, batch),
+        project_own=project_own,
         max_steps=max_steps,
     )
 
 
-def _diagonal(squared: jax.Array, lengths: jax.Array, weights: WMFWeights) -> jax.Array:
-    """float32[B, D], of each row's matrix without what the row has; `squared: [I, D]` of a table, `lengths: [B]`."""
-    penalty = weights.regularization * (lengths + weights.unobserved * len(squared)) ** weights.exponent
-    return (weights.unobserved * squared.sum(axis=0))[None, :] + penalty[:, None]
+def _minimise(
+    table: jax.Array,
+    lengths: jax.Array,
+    start: jax.Array,
+    weights: WMFWeights,
+    *,
+    sum_own: Callable[[jax.Array], jax.Array],
+    project_own: Callable[[jax.Array], jax.Array],
+    max_steps: int,
+) -> jax.Array:
+    """The linear systems of B rows, however the rows are held.
+
+    Args:
+      table: float32[I, D], whose columns are orthogonal.
+      lengths: [B].
+      start: float32[B, D], the first guess.
+      weights: of the objective.
+      sum_own: the sums of the rows of an [I, D] array over what each of the B rows has.
+      project_own: those of the rows of `table`, each times its product with the row's factors, [B, D].
+      max_steps: of the conjugate gradients.
+    """
+    squared = jnp.square(table)
+    penalty = weights.regularization * (lengths + weights.unobserved * len(table)) ** weights.exponent
+    diagonal = (weights.unobserved * squared.sum(axis=0))[None, :] + penalty[:, None]
+    return conjugate_gradient(
+        lambda factors: project_own(factors) + diagonal * factors,
+        sum_own(table),
+        start,
+        diagonal=diagonal + sum_own(squared),
+        axis=1,
+        tolerance=_TOLERANCE,
+        max_steps=max_steps,
+    )

@@ -119,7 +119,8 @@ def _run_fused(
 
 def _choices_table(choices: Sequence[WeightChoice], fusion: FusionConfig) -> Table:
     """What each weight reached, with each shares of the kinds, in the order they were tried."""
-    columns = {"shares": bool(fusion.others), fusion.linear: fusion.linear != "none", "wmf": fusion.factors != "none"}
+    columns = {"shares": bool(fusion.others), fusion.linear: fusion.linear != "none"}
+    columns[fusion.factors] = fusion.factors != "none"
     shown = [name for name, is_there in columns.items() if is_there]
     table = Table(*shown, "reached", title_justify="left", box=box.SIMPLE_HEAD)
     table.title = f"{SELECTION_METRIC} on validation"
@@ -128,7 +129,7 @@ def _choices_table(choices: Sequence[WeightChoice], fusion: FusionConfig) -> Tab
         cells = {
             "shares": " / ".join(f"{share:.3g}" for share in choice.shares),
             fusion.linear: f"{choice.weight:g}",
-            "wmf": f"{choice.factor_weight:g}",
+            fusion.factors: f"{choice.factor_weight:g}",
         }
         reached = f"{choice.metric:.4f}".removeprefix("0")
         table.add_row(*(cells[name] for name in shown), reached, style="bold" if choice is best else "")

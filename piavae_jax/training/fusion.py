@@ -163,9 +163,7 @@ def fit_factors(fusion: FusionConfig, train: CSR, num_items: int) -> Any:
 
 
 def like_factors(fusion: FusionConfig, num_items: int) -> Any:
-    """Shapes and types of `fit_factors`' arrays, without fitting anything."""
-    if fusion.factors == "none":
-        return None
+    """Shapes and types of the arrays that `fit_factors` fits, without fitting anything."""
 
     def zeros() -> Any:
         scalar = jnp.zeros((), jnp.float32)
@@ -189,9 +187,8 @@ def choose_weight(
 
     Shares are equal, and the factor model is left out, while the weight is chosen; they are chosen with that weight, in
     quarters, and then the weight again. With these the factor model's weight is chosen, then the weight a third time;
-    a factor model that is best left out is dropped.
-    To try all of them together takes longer, and the more is tried on few users, the more what is best there flatters
-    (docs/results.md, MovieLens-100K).
+    a factor model that is best left out is dropped. To try all of them together takes longer, and the more is tried on
+    few users, the more what is best there flatters (docs/results.md, MovieLens-100K).
 
     Args:
       score: of `make_fused_score`.
