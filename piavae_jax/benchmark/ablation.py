@@ -12,13 +12,17 @@ A file declares them, and `bin/benchmark.py --ablation FILE` runs them:
                 "beta .05": {"kl.cap": 0.05},
             },
         )
+
+Where the model itself is to differ from the benchmark's own, say in size, it gets a name and settings, which its
+variants share: `Ablation("warpvae_pia", variants, name="200 dimensions", settings={"model.latent_dim": 200})`.
 """
 
 import json
 import re
 import runpy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from piavae_jax.benchmark.neural import neural
@@ -32,6 +36,7 @@ from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.presets import PRESETS
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 class Ablation(NamedTuple):
     """A model, and what is varied, one thing at a time."""
@@ -40,6 +45,10 @@ class Ablation(NamedTuple):
     """The model that all are compared with: one of `presets.PRESETS`, with the settings that fit the data's size."""
     variants: Mapping[str, Mapping[str, Any]]
     """By name, such as "beta .05", values by config path, such as `{"kl.cap": 0.05}`."""
+    name: str = ""
+    """What tells the model from the preset; none where it is the preset."""
+    settings: Mapping[str, Any] = _NOTHING
+    """By which the model, and so each variant, differs from the preset; none without a name."""
 
 
 def read_ablation(file: Path) -> Ablation:
@@ -59,6 +68,11 @@ def read_ablation(file: Path) -> Ablation:
         raise UserError(f"{file} must have get_ablation() that returns an Ablation, got {ablation!r}; correct it")
     if not isinstance(ablation.variants, Mapping) or not all(map(_is_variant, ablation.variants.items())):
         raise UserError(f"{file} must map names of variants to values by config path, got {ablation.variants!r}")
+    if not _is_variant((ablation.name, ablation.settings)) or bool(ablation.name) != bool(ablation.settings):
+        raise UserError(
+            f"{file} must have both a name for the model and settings, values by config path, or neither, got "
+            f"{ablation.name!r} and {ablation.settings!r}"
+        )
     return ablation
 
 
@@ -68,30 +82,37 @@ def _is_variant(item: tuple[Any, Any]) -> bool:
 
 
 def ablation_systems(ablation: Ablation, dataset: PreparedDataset) -> list[System]:
-    """The model and its variants as systems; the model is the benchmark's own, so that either runs once.
+    """The model and its variants as systems; a model without a name is the benchmark's own, so that either runs once.
 
     Raises:
       UserError: the preset or a setting is unknown, or two variants cannot be told apart.
     """
-    name, variants = ablation
-    if name not in PRESETS or name not in SYSTEMS:
+    preset = ablation.preset
+    if preset not in PRESETS or preset not in SYSTEMS:
         known = ", ".join(system for system in SYSTEMS if system in PRESETS)
-        raise UserError(f"the preset of an ablation must be one of {known}, got {name!r}")
-    base, systems = SYSTEMS[name], {}
-    for variant, settings in variants.items():
+        raise UserError(f"the preset of an ablation must be one of {known}, got {preset!r}")
+    systems = {} if ablation.name else {preset: SYSTEMS[preset]}
+    for title, settings in _titled(ablation):
         try:
             _check_settings(settings)
-            apply_settings(sized_config(dataset, name), settings)
+            apply_settings(sized_config(dataset, preset), settings)
         except UserError as error:
-            raise UserError(f'the variant "{variant}" cannot be: {error}') from error
-        folder = _folder(name, variant)
+            raise UserError(f'the variant "{title}" cannot be: {error}') from error
+        folder = _folder(preset, title)
         if folder in systems:
-            raise UserError(f'variants must differ in their letters and digits, got "{variant}" after one like it')
-        label = f"{base.label}, {variant}"
-        systems[folder] = neural(folder, label, family=base.family, preset=name, settings=settings)._replace(
-            baseline=name
-        )
-    return [base, *systems.values()]
+            raise UserError(f'variants must differ in their letters and digits, got "{title}" after one like it')
+        label, family = f"{SYSTEMS[preset].label}, {title}", SYSTEMS[preset].family
+        systems[folder] = neural(folder, label, family=family, preset=preset, settings=settings)
+    base, *variants = systems.values()
+    return [base, *(variant._replace(baseline=base.name) for variant in variants)]
+
+
+def _titled(ablation: Ablation) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What tells each model, if it is not the preset, and each variant from the preset, in words and in settings."""
+    if ablation.name:
+        yield ablation.name, ablation.settings
+    for variant, settings in ablation.variants.items():
+        yield ", ".join(filter(None, (ablation.name, variant))), {**ablation.settings, **settings}
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:
@@ -107,8 +128,8 @@ def check_unchanged(ablation: Ablation, dataset: PreparedDataset, root: Path) ->
       UserError: the first that differs.
     """
     records = {record.system: record for record in read_records(root) if record.outcome is not None}
-    for variant, settings in ablation.variants.items():
-        record = records.get(_folder(ablation.preset, variant))
+    for title, settings in _titled(ablation):
+        record = records.get(_folder(ablation.preset, title))
         if record is None or record.outcome is None:
             continue
         now = json.loads(json.dumps(to_dict(apply_settings(sized_config(dataset, ablation.preset), settings))))
@@ -116,15 +137,15 @@ def check_unchanged(ablation: Ablation, dataset: PreparedDataset, root: Path) ->
             for field, value in values.items():
                 if now[part].get(field) != value:
                     raise UserError(
-                        f'the variant "{variant}" was run with {part}.{field}={value!r}, now it has '
+                        f'the variant "{title}" was run with {part}.{field}={value!r}, now it has '
                         f"{now[part].get(field)!r}: give it another name, or remove {root / record.system}"
                     )
 
 
-def _folder(preset: str, variant: str) -> str:
-    return f"{preset}-{_slug(variant)}"
+def _folder(preset: str, title: str) -> str:
+    return f"{preset}-{_slug(title)}"
 
 
-def _slug(variant: str) -> str:
+def _slug(title: str) -> str:
     """What a folder can be named."""
-    return re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")

@@ -28,9 +28,9 @@ def declare(folder, body):
 def test_the_ablations_of_configs_can_be_run(file, dataset):
     ablation = read_ablation(file)
     systems = ablation_systems(ablation, dataset)
-    assert systems[0] is SYSTEMS[ablation.preset]
+    assert ablation.name or systems[0] is SYSTEMS[ablation.preset]
     assert len({system.name for system in systems}) == len(ablation.variants) + 1
-    assert {system.baseline for system in systems[1:]} == {ablation.preset}
+    assert {system.baseline for system in systems[1:]} == {systems[0].name}
     assert f"configs/{file.name}" in runpy.run_path(str(file))["__doc__"]
 
 
@@ -46,6 +46,19 @@ def test_a_variant_is_its_model_but_for_what_is_said(dataset, tmp_path, console)
     varied, plain = (outcome.settings["config"] for outcome in outcomes)
     assert (varied["kl"].pop("cap"), plain["kl"].pop("cap")) == (0.05, 0.2)
     assert varied == plain
+
+
+def test_a_model_with_a_name_shares_its_settings_with_its_variants(dataset, tmp_path, console):
+    small = {**TINY, "model.latent_dim": 3}
+    ablation = Ablation("multvae", {"beta .05": {"kl.cap": 0.05}}, name="3 dimensions", settings=small)
+    model, variant = ablation_systems(ablation, dataset)
+    assert (model.name, model.label) == ("multvae-3-dimensions", "Multi-VAE, 3 dimensions")
+    assert (variant.name, variant.label) == ("multvae-3-dimensions-beta-05", "Multi-VAE, 3 dimensions, beta .05")
+    assert (model.baseline, variant.baseline) == ("", model.name)
+    outcomes = [system.run(dataset, tmp_path / system.name, 0, console) for system in (model, variant)]
+    configs = [outcome.settings["config"] for outcome in outcomes]
+    assert [config["model"]["latent_dim"] for config in configs] == [3, 3]
+    assert [config["kl"]["cap"] for config in configs] == [0.2, 0.05]
 
 
 def test_the_command_compares_each_variant_with_the_model(dataset, tmp_path, console, monkeypatch):
@@ -76,6 +89,9 @@ def test_the_command_compares_each_variant_with_the_model(dataset, tmp_path, con
         ("raise KeyError('x')", "failed: KeyError: 'x'; correct it"),
         ('return Ablation("multvae", {"b": ("kl.cap", 0.05)})', "must map names of variants to values by config path"),
         ('return Ablation("multvae", {1: {"kl.cap": 0.05}})', "must map names of variants to values by config path"),
+        ('return Ablation("multvae", {}, name="small")', "must have both a name .* got 'small' and"),
+        ('return Ablation("multvae", {}, settings={"kl.cap": 0.05})', "must have both a name .* got '' and"),
+        ('return Ablation("multvae", {}, name="b", settings=0.05)', "must have both a name .* got 'b' and 0.05"),
     ],
 )
 def test_what_a_file_may_not_declare(tmp_path, body, message):
@@ -99,6 +115,7 @@ def test_a_file_that_is_none(tmp_path):
         (Ablation("multvae", {"b": {"kl.cap": -1.0}}), 'the variant "b" cannot be: .*cap'),
         (Ablation("multvae", {"b": {"seed": 1}}), 'the variant "b" cannot be: it must leave seed to the benchmark'),
         (Ablation("multvae", {"b": {"fusion.members": 2}}), "it must leave fusion.members to the benchmark"),
+        (Ablation("multvae", {}, name="b", settings={"kl.gap": 1}), 'the variant "b" cannot be: .*gap'),
         (Ablation("multvae", {"b 1": {}, "B-1": {}}), 'must differ in their letters and digits, got "B-1"'),
     ],
 )

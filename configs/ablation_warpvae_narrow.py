@@ -1,0 +1,16 @@
+"""WARP-VAE + PIA with 200 latent dimensions, where 1,200 take too long, one thing changed at a time.
+
+    python bin/benchmark.py --data data/amazon_book --ablation configs/ablation_warpvae_narrow.py --seeds 5 \
+      --out runs/ablation-amazon_book-warpvae
+
+The variants are those of `ablation_warpvae.py`.
+"""
+
+from pathlib import Path
+
+from piavae_jax.benchmark.ablation import Ablation, read_ablation
+
+
+def get_ablation() -> Ablation:
+    wide = read_ablation(Path(__file__).with_name("ablation_warpvae.py"))
+    return wide._replace(name="200 dimensions", settings={"model.latent_dim": 200})
