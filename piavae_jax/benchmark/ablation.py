@@ -38,6 +38,7 @@ from piavae_jax.presets import PRESETS
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
+
 class Ablation(NamedTuple):
     """A model, and what is varied, one thing at a time."""
 
