@@ -79,7 +79,7 @@ def find(trained: TrainedModel, dataset: PreparedDataset, *, tell: Callable[[str
     """
     run, held_out = trained.run, dataset.test
     evaluator = make_run_evaluator(run, dataset, split="test")
-    name, names, train_users = model_name(run.config), item_names(run.vocabulary), run.catalogue.train_users
+    name, names, train_users = model_name(trained), item_names(run.vocabulary), run.catalogue.train_users
     batch_size = run.config.evaluation.batch_size
     tell("fitting baselines")
     scorers = scorers_of(trained, name, dataset)

@@ -2,21 +2,22 @@
 
 import polars as pl
 
-from piavae_jax.analysis.harness.labels import MODEL_NAMES
+from piavae_jax.analysis.harness.labels import model_label
 from piavae_jax.config import ExperimentConfig
-from piavae_jax.training.fusion import kinds_of
+from piavae_jax.training.fusion import factors_in, kinds_of
+from piavae_jax.training.restore import TrainedModel
 
 
-def model_name(config: ExperimentConfig) -> str:
+def model_name(trained: TrainedModel) -> str:
     """Such as "Multi-VAE + PIA", or "3 x RecVAE + EDLAE" for a fused one."""
-    fusion = config.fusion
-    parts = [_kind_name(kind, fusion.members) for kind in kinds_of(config)]
-    others = [name.upper() for name in (fusion.linear, fusion.factors) if name != "none"]
-    return " + ".join([*parts, *others])
+    config = trained.run.config
+    parts = [_kind_name(kind, config.fusion.members) for kind in kinds_of(config)]
+    others = [config.fusion.linear, factors_in(config.fusion, trained.params)]
+    return " + ".join([*parts, *(name.upper() for name in others if name != "none")])
 
 
 def _kind_name(kind: ExperimentConfig, members: int) -> str:
-    name = MODEL_NAMES[kind.model.name] + " + PIA" * kind.pia.enabled
+    name = model_label(kind.model) + " + PIA" * kind.pia.enabled
     return name if members == 1 else f"{members} x {name}"
 
 

@@ -104,11 +104,8 @@ def _run_fused(
     console.print(systems_table(systems | {"popularity": popularity}, title=f"test users of {dataset.name}"))
     for member in result.members:
         _show_origin(member.run.origin, console)
-    if config.fusion.others or config.fusion.factors != "none":
+    if result.choices:
         console.print(_choices_table(result.choices, config.fusion))
-    elif result.choices:
-        reached = "  ".join(f"{choice.weight:g}: {choice.metric:.4f}" for choice in result.choices)
-        console.print(f"weight of {config.fusion.linear}, validation {SELECTION_METRIC}  {reached}", highlight=False)
     console.print(
         f"run folder  {workdir}\n  fusion/ (all that recommends), members/, results/\n"
         f"next  python bin/evaluate.py --workdir {workdir}",

@@ -162,6 +162,12 @@ def fit_factors(fusion: FusionConfig, train: CSR, num_items: int) -> Any:
     return jax.tree.map(jnp.asarray, baseline.fit(train, num_items))
 
 
+def factors_in(fusion: FusionConfig, params: Any) -> str:
+    """The factor model that trained parameters hold; "none" too where it was best left out."""
+    held = isinstance(params, FusedParams) and params.factors is not None
+    return fusion.factors if held else "none"
+
+
 def like_factors(fusion: FusionConfig, num_items: int) -> Any:
     """Shapes and types of the arrays that `fit_factors` fits, without fitting anything."""
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ from piavae_jax.serving.export import command, export_run
 from piavae_jax.serving.export.check import draw_histories, to_rows
 from piavae_jax.training import run_folder
 from piavae_jax.training.checkpoint import Checkpoints
-from piavae_jax.training.ensemble import member_configs, save_fused
+from piavae_jax.training.ensemble import FUSION, member_configs, save_fused
 from piavae_jax.training.fusion import FusedParams, fit_factors, fit_linear, member_recipes
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import catalogue_of
@@ -186,6 +187,14 @@ def test_every_kind_of_run(runs, dataset, tmp_path, name):
     else:
         weights = np.asarray(params.linear["weights"])
     np.testing.assert_allclose(scores, expected + 4 * rows @ weights, rtol=1e-4, atol=1e-5)
+
+
+def test_factors_that_were_left_out_are_not_in_the_manifest(runs, tmp_path):
+    params = restore(runs["fused with factors"]).params
+    path = shutil.copytree(runs["fused with factors"], tmp_path / "run")
+    shutil.rmtree(path / FUSION)
+    save_fused(path, params._replace(factors=None, factor_weight=None))
+    assert export_run(path, tmp_path / "out", console=console())["fusion"]["factors"] == "none"
 
 
 def test_a_run_of_less_precision_is_exported_in_float32(dataset, tmp_path):

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from piavae_jax.config import ExperimentConfig
+from piavae_jax.config import ExperimentConfig, ModelConfig
 from piavae_jax.training.run_folder import RunFolder
 
-MODEL_NAMES = {
+_NAMES = {
     "multvae": "Multi-VAE",
     "recvae": "RecVAE",
     "hvamp": "H+Vamp",
@@ -16,6 +16,15 @@ MODEL_NAMES = {
     "lambdanet": "LambdaNet",
     "warp": "WARP",
 }
+_RANKING = {"warp": "WARP", "lambdarank": "LambdaRank"}
+"""The losses that take the likelihood's place."""
+
+
+def model_label(model: ModelConfig) -> str:
+    """Such as "Multi-VAE", or "RecVAE, LambdaRank" for one that ranks; Multi-VAE that WARP trains is WARP-VAE."""
+    if (model.name, model.reconstruction) == ("multvae", "warp"):
+        return "WARP-VAE"
+    return ", ".join([_NAMES[model.name], *filter(None, [_RANKING.get(model.reconstruction)])])
 
 
 def label_runs(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
@@ -23,7 +32,7 @@ def label_runs(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
 
     The model is named where models differ, the run, or its path, where labels would be the same.
     """
-    several = len({run.config.model.name for run in runs}) > 1
+    several = len({model_label(run.config.model) for run in runs}) > 1
     labels = [_describe(run.config, model=several) for run in runs]
     for detail in (_name, _path):
         counts = Counter(labels)
@@ -45,7 +54,7 @@ def describe_setting(config: ExperimentConfig) -> str:
 
 def _describe(config: ExperimentConfig, *, model: bool) -> str:
     setting = describe_setting(config)
-    return f"{MODEL_NAMES[config.model.name]}, {setting}" if model else setting
+    return f"{model_label(config.model)}, {setting}" if model else setting
 
 
 def _name(run: RunFolder) -> str:

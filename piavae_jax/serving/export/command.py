@@ -28,6 +28,7 @@ from piavae_jax.serving.export.formats import (
     write_onnx,
 )
 from piavae_jax.serving.export.program import Program, load_program
+from piavae_jax.training.fusion import factors_in
 
 FORMAT_VERSION = 1
 """Rises whenever a reader of the older layout would misread the folder."""
@@ -107,7 +108,7 @@ def _manifest(program: Program, folder: Path, differences: dict[str, float]) -> 
         "fusion": {
             "members": run.config.fusion.count,
             "linear": run.config.fusion.linear,
-            "factors": run.config.fusion.factors,
+            "factors": factors_in(run.config.fusion, program.params),
         },
         "data": {"name": run.data_name, "digest": run.data_digest},
         "vocabulary_digest": run.vocabulary_digest,

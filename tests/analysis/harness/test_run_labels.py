@@ -3,10 +3,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from piavae_jax.analysis.harness.labels import describe_setting, label_runs
+from piavae_jax.analysis.harness.labels import describe_setting, label_runs, model_label
 from piavae_jax.analysis.harness.run_pairs import Pair, pairs_of, twin_without_pia
 from piavae_jax.analysis.harness.seeds import group_seeds
-from piavae_jax.config import ExperimentConfig, apply_settings
+from piavae_jax.config import ExperimentConfig, ModelConfig, apply_settings
 from piavae_jax.training.run_folder import RunFolder
 
 
@@ -47,6 +47,25 @@ def test_labels_keep_the_order_and_tell_runs_apart():
 def test_labels_name_models_that_differ():
     recvae = make_run("r", **{"model.name": "recvae", "model.hidden": (600, 600)})
     assert list(label_runs([ALIGNED, recvae])) == ["Multi-VAE, masking + PIA", "RecVAE, masking + PIA"]
+
+
+@pytest.mark.parametrize(
+    ("model", "reconstruction", "label"),
+    [
+        ("multvae", "multinomial", "Multi-VAE"),
+        ("multvae", "warp", "WARP-VAE"),
+        ("multvae", "lambdarank", "Multi-VAE, LambdaRank"),
+        ("recvae", "warp", "RecVAE, WARP"),
+        ("warp", "multinomial", "WARP"),
+    ],
+)
+def test_a_model_is_named_with_its_loss(model, reconstruction, label):
+    assert model_label(ModelConfig(name=model, reconstruction=reconstruction)) == label
+
+
+def test_labels_name_losses_that_differ():
+    ranking = make_run("w", **{"model.reconstruction": "warp"})
+    assert list(label_runs([ALIGNED, ranking])) == ["Multi-VAE, masking + PIA", "WARP-VAE, masking + PIA"]
 
 
 def test_a_twin_differs_in_pia_alone():
