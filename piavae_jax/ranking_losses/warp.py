@@ -1,5 +1,6 @@
 """WARP: weighted approximate-rank pairwise loss, with the ranks exact."""
 
+from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -13,8 +14,12 @@ from piavae_jax.errors import UserError
 from piavae_jax.ranking_losses.positives import as_sparse, first_slots
 from piavae_jax.types import Batch, SparseBatch
 
-_AT_ONCE = 1 << 20
-"""Items of all rows together that a CPU searches at a time: what its cache holds."""
+_AT_ONCE = 1 << 17
+"""Items of all rows together that a CPU looks up at a time: what its cache holds."""
+_FEW = 128
+"""Up to so many values in a row a CPU compares an item with each sooner than it searches, since that is vectorised."""
+_TOGETHER = 16
+"""Values that items are compared with in one pass."""
 
 
 def warp_loss(logits: jax.Array, batch: Batch, *, margin: float = 1.0) -> jax.Array:
@@ -26,7 +31,8 @@ def warp_loss(logits: jax.Array, batch: Batch, *, margin: float = 1.0) -> jax.Ar
     sampling until a violator is found; here they are those of the whole list, as in the baseline of RaCT (Lobel et al.
     2020).
 
-    Time O(n log n + I log n) a user: only positives are sorted, and each item is looked up among them.
+    Time O(n log n + I log n) a user: only positives are sorted, and each item is looked up among them (on a CPU, where
+    they are few, by comparison with each).
 
     Args:
       logits: float32[B, I].
@@ -64,17 +70,21 @@ def _weights(scores: jax.Array, batch: SparseBatch, margin: float) -> _Weights:
     thresholds = scores.at[batch.rows, batch.items].get(mode="clip") - margin
     # By row and threshold; no interaction leaves its row's slots.
     _, thresholds, items = lax.sort((batch.rows, thresholds, batch.items), num_keys=2)
-    others = scores.at[batch.rows, batch.items].set(-jnp.inf, mode="drop")
     # An item violates the slots of its row up to its last one. From the row's last slot backwards, the items that have
-    # theirs there add up to ranks.
-    last, added = _last_slots_below(thresholds, others, batch)
+    # theirs there add up to ranks; positives are taken out again.
+    last, added = _last_slots_below(thresholds, scores, batch)
+    own = last.at[batch.rows, items].get(mode="fill", fill_value=num_slots)
+    added = added.at[own].add(-1, mode="drop")
     from_here = jnp.cumsum(added[::-1])[::-1]
     beyond_row = jnp.append(from_here, 0)[first_slots(batch) + batch.lengths]
     ranks = (from_here - beyond_row.at[batch.rows].get(mode="clip")).astype(jnp.float32)
     ranks = jnp.where(sparse.is_interaction(batch), ranks, 0.0)
     harmonic = jnp.where(ranks > 0, jax.scipy.special.digamma(ranks + 1.0) + np.float32(np.euler_gamma), 0.0)
     up_to = _row_cumsum(harmonic / jnp.maximum(ranks, 1.0), batch)
-    of_item = jnp.where(last < num_slots, up_to.at[last].get(mode="clip"), 0.0)
+    # Written to a table, with a zero for items without a slot: else the running sums are fused into the pass over all
+    # items, and worked out again for each of them.
+    table = jnp.zeros(num_slots + 1, scores.dtype).at[jnp.arange(num_slots)].set(up_to)
+    of_item = table.at[last].get(mode="promise_in_bounds")
     of_item = of_item.at[batch.rows, items].set(-harmonic, mode="drop")
     return _Weights(of_item, sparse.row_sum(harmonic, batch))
 
@@ -110,24 +120,44 @@ def _search_at_once(sorted_values: jax.Array, limits: jax.Array, starts: jax.Arr
 
 
 def _search_in_blocks(sorted_values: jax.Array, limits: jax.Array, starts: jax.Array, lengths: jax.Array) -> _Found:
-    """A few rows at a time, so that what a step reads is still in the cache; as many steps as the longest row needs."""
+    """A few rows at a time, so that what a step reads is still in the cache; as many steps as the longest needs."""
     (count, num_items), num_slots = limits.shape, len(sorted_values)
-    blocks = -(-count * num_items // _AT_ONCE)
-    rows_at_once = -(-count // blocks)
-    padding = -count % rows_at_once
-    num_steps = 32 - lax.clz(jnp.max(lengths))
+    rows_at_once = min(max(_AT_ONCE // num_items, 1), count)
 
-    def in_blocks(values: jax.Array, fill: float) -> jax.Array:
-        padded = jnp.pad(values, ((0, padding), *((0, 0),) * (values.ndim - 1)), constant_values=fill)
-        return padded.reshape(-1, rows_at_once, *values.shape[1:])
+    def visit(block: jax.Array, found: _Found) -> _Found:
+        # The last block reaches back into the one before: rows that filled it up would be a copy of everything.
+        fresh = block * rows_at_once
+        first = jnp.minimum(fresh, count - rows_at_once)
+        rows = [lax.dynamic_slice_in_dim(values, first, rows_at_once) for values in (limits, starts, lengths)]
+        longest = jnp.max(rows[2])
+        last = lax.cond(
+            longest <= _FEW,
+            partial(_last_by_comparison, longest=longest),
+            partial(_last_below, num_steps=32 - lax.clz(longest)),
+            sorted_values,
+            *rows,
+        )
+        is_fresh = first + jnp.arange(rows_at_once) >= fresh
+        added = found.added.at[jnp.where(is_fresh[:, None], last, num_slots)].add(1, mode="drop")
+        return _Found(lax.dynamic_update_slice_in_dim(found.last, last, first, axis=0), added)
 
-    def visit(so_far: jax.Array, block: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        last = _last_below(sorted_values, *block, num_steps=num_steps)
-        return so_far.at[last].add(1, mode="drop"), last
+    nothing = _Found(jnp.zeros(limits.shape, jnp.int32), jnp.zeros(num_slots, jnp.int32))
+    return lax.fori_loop(0, -(-count // rows_at_once), visit, nothing)
 
-    block_arrays = in_blocks(limits, -jnp.inf), in_blocks(starts, 0), in_blocks(lengths, 0)
-    added, last = lax.scan(visit, jnp.zeros(num_slots, jnp.int32), block_arrays)
-    return _Found(last.reshape(-1, num_items)[:count], added)
+
+def _last_by_comparison(
+    sorted_values: jax.Array, limits: jax.Array, starts: jax.Array, lengths: jax.Array, *, longest: jax.Array
+) -> jax.Array:
+    """As `_last_below`, by counting: of ascending values the last below a limit is known by their number."""
+
+    def compare(step: jax.Array, counts: jax.Array) -> jax.Array:
+        places = (step * _TOGETHER + jnp.arange(_TOGETHER))[None, :]
+        values = sorted_values.at[starts[:, None] + places].get(mode="clip")
+        values = jnp.where(places < lengths[:, None], values, jnp.inf)
+        return counts + sum((values[:, n, None] < limits).astype(jnp.int32) for n in range(_TOGETHER))
+
+    counts = lax.fori_loop(0, -(-longest // _TOGETHER), compare, jnp.zeros(limits.shape, jnp.int32))
+    return jnp.where(counts > 0, starts[:, None] + counts - 1, len(sorted_values))
 
 
 def _last_below(

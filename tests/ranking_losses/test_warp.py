@@ -107,11 +107,14 @@ def test_a_long_list_in_a_batch_of_many_equals_the_oracle():
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("at_once", [1, 2 * I, 3 * I, B * I])  # a row, two (the last block is not full), three, all
-def test_bits_do_not_depend_on_how_many_items_are_searched_at_a_time(at_once, monkeypatch):
+@pytest.mark.parametrize("few", [0, 3, I])  # all rows searched, some, none
+@pytest.mark.parametrize("at_once", [1, 2 * I, 3 * I, B * I])  # a row, two (the last block reaches back), three, all
+def test_bits_do_not_depend_on_how_a_cpu_looks_items_up(at_once, few, monkeypatch):
     expected, expected_gradient = value_and_gradient(LOGITS, BATCHES["padded"])
     monkeypatch.setattr(warp, "_AT_ONCE", at_once)
-    warp._weights.clear_cache()  # it was compiled for the usual number
+    monkeypatch.setattr(warp, "_FEW", few)
+    monkeypatch.setattr(warp, "_TOGETHER", 4)  # a row of all items takes five passes
+    warp._weights.clear_cache()  # it was compiled for the usual numbers
     value, pullback = jax.vjp(lambda logits: ranking_losses.warp_loss(logits, BATCHES["padded"]), LOGITS)
     warp._weights.clear_cache()
     np.testing.assert_allclose(value, expected, rtol=1e-6)  # summed in another program
@@ -127,7 +130,7 @@ def test_an_accelerator_finds_what_a_cpu_finds(batch):
     chex.assert_trees_all_equal(warp._search_at_once(*arguments), warp._search_in_blocks(*arguments))
 
 
-@pytest.mark.parametrize(("platform", "loops"), [("cuda", 0), ("tpu", 0), ("cpu", 2)])
+@pytest.mark.parametrize(("platform", "loops"), [("cuda", 0), ("tpu", 0), ("cpu", 3)])
 def test_each_platform_has_its_search(platform, loops):
     batch = BATCHES["padded"]
     traced = jax.jit(warp._last_slots_below).trace(jnp.zeros(len(batch.items)), LOGITS, batch)
