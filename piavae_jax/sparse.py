@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from piavae_jax import item_parallel
 from piavae_jax.errors import UserError
+from piavae_jax.ordering import order_integers
 from piavae_jax.types import Batch, EncoderInput, SparseBatch, SparseInput
 
 _BLOCK = 4
@@ -98,7 +99,7 @@ def weighted_item_sum(rows: jax.Array, weights: jax.Array, batch: SparseBatch, *
     The transpose of `weighted_row_sum`.
     """
     items = jnp.where(is_interaction(batch), batch.items, num_items)  # padding sorts last and is counted nowhere
-    by_item = jnp.argsort(items)
+    by_item = order_integers(items, largest=num_items)
     counts = jnp.zeros(num_items, jnp.int32).at[items].add(1, mode="drop")
     return _run_sums(rows, batch.rows[by_item], weights[by_item], counts)
 

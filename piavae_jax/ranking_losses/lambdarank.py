@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from piavae_jax.errors import UserError
+from piavae_jax.ordering import order_scores
 from piavae_jax.ranking_losses.positives import as_sparse, first_slots, is_positive
 from piavae_jax.types import Batch, SparseBatch
 
@@ -80,7 +81,7 @@ def _discounts(logits: jax.Array, batch: SparseBatch, k: int) -> jax.Array:
     """Each item's discount at its current rank, over the user's ideal DCG: float32[B, I], zero beyond rank k."""
     by_rank = 1 / np.log2(np.arange(k) + 2)
     ideal = jnp.asarray(np.cumsum(by_rank), jnp.float32)[jnp.clip(batch.lengths, 1, k) - 1]
-    _, order = lax.top_k(logits, k)
+    order = order_scores(logits) if k == logits.shape[1] else lax.top_k(logits, k)[1]
     in_rows = jnp.arange(logits.shape[0], dtype=order.dtype)[:, None]
     return jnp.zeros_like(logits).at[in_rows, order].set(jnp.asarray(by_rank, jnp.float32)[None, :] / ideal[:, None])
 
