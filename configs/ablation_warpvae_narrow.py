@@ -3,7 +3,7 @@
     python bin/benchmark.py --data data/amazon_book --ablation configs/ablation_warpvae_narrow.py --seeds 5 \
       --out runs/ablation-amazon_book-warpvae
 
-The variants are those of `ablation_warpvae.py`. Run time on Amazon-book: 55 runs of 4 to 10 minutes on one CPU core each.
+The variants are those of `ablation_warpvae.py`. Run time on Amazon-book: 55 runs of 4 to 10 minutes on a CPU core.
 """
 
 from pathlib import Path
