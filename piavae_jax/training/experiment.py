@@ -119,8 +119,8 @@ def _choices_table(choices: Sequence[WeightChoice], fusion: FusionConfig) -> Tab
     columns = {"shares": bool(fusion.others), fusion.linear: fusion.linear != "none"}
     columns[fusion.factors] = fusion.factors != "none"
     shown = [name for name, is_there in columns.items() if is_there]
-    table = Table(*shown, "reached", title_justify="left", box=box.SIMPLE_HEAD)
-    table.title = f"{SELECTION_METRIC} on validation"
+    title = f"{SELECTION_METRIC} on validation"
+    table = Table(*shown, "reached", title=title, title_justify="left", box=box.SIMPLE_HEAD, min_width=len(title))
     best = max(choices, key=lambda choice: choice.metric)
     for choice in choices:
         cells = {
