@@ -36,8 +36,6 @@ from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.presets import PRESETS
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-
 
 class Ablation(NamedTuple):
     """A model, and what is varied, one thing at a time."""
@@ -48,7 +46,7 @@ class Ablation(NamedTuple):
     """By name, such as "beta .05", values by config path, such as `{"kl.cap": 0.05}`."""
     name: str = ""
     """What tells the model from the preset; none where it is the preset."""
-    settings: Mapping[str, Any] = _NOTHING
+    settings: Mapping[str, Any] = MappingProxyType({})
     """By which the model, and so each variant, differs from the preset; none without a name."""
 
 

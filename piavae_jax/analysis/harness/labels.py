@@ -24,7 +24,8 @@ def model_label(model: ModelConfig) -> str:
     """Such as "Multi-VAE", or "RecVAE, LambdaRank" for one that ranks; Multi-VAE that WARP trains is WARP-VAE."""
     if (model.name, model.reconstruction) == ("multvae", "warp"):
         return "WARP-VAE"
-    return ", ".join([_NAMES[model.name], *filter(None, [_RANKING.get(model.reconstruction)])])
+    name, loss = _NAMES[model.name], _RANKING.get(model.reconstruction)
+    return f"{name}, {loss}" if loss else name
 
 
 def label_runs(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
