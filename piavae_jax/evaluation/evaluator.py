@@ -26,11 +26,18 @@ ScoreFn: TypeAlias = Callable[[Any, SparseBatch], jax.Array]
 """`score(params, batch) -> float[B, I]`, pure and jittable; the higher, the better. Parameters are an argument, so
 that new ones reuse the compiled evaluation; seen items need no care, they are excluded afterwards."""
 
+MixFn: TypeAlias = Callable[[Any, Any], jax.Array]
+"""`mix(parts, mixture) -> float[B, I]`, scores from what a function of parameters and batch returned."""
+
 DATA_AXIS = "data"
 """The mesh axis that users are split over."""
 
 ITEM_AXIS = "items"
 """The mesh axis that items are split over."""
+
+
+_MIXTURES = 16
+"""Room for mixtures is made in multiples of this, so that other numbers of them find what is compiled."""
 
 
 class _Plan(NamedTuple):
@@ -130,14 +137,48 @@ class Evaluator:
           FloatingPointError: if a score is NaN or +inf, naming the first user it happened to.
           ValueError: if the scores are not [B, I], or [B, L] of parameters that are split.
         """
+        params, plan = self._place(params)
+        batches = _rank(params, *self._rows, self._order, score_fn=score_fn, plan=plan)
+        return self._collect(batches)
+
+    def evaluate_mixtures(
+        self, parts_fn: Callable[[Any, SparseBatch], Any], params: Any, mix_fn: MixFn, mixtures: Any
+    ) -> list[UserMetrics]:
+        """Evaluate C scorers that mix the same parts, which are computed once for each batch.
+
+        Args:
+          parts_fn: `parts(params, batch)`, a tree of arrays; pass the same object every time, as `mix_fn`.
+          params: its first argument, none of them split over items.
+          mix_fn: makes scores of the parts and one mixture.
+          mixtures: C of them, stacked: a tree of arrays that have a leading axis of C.
+
+        Returns:
+          C results, each as `evaluate` gives it.
+
+        Raises:
+          FloatingPointError: as `evaluate`.
+          ValueError: if the scores are not [B, I].
+        """
+        params, plan = self._place(params)
+        count = len(jax.tree.leaves(mixtures)[0])
+        room = -count % _MIXTURES
+        padded = jax.tree.map(lambda column: np.pad(column, [(0, room), *[(0, 0)] * (column.ndim - 1)]), mixtures)
+        padded, counted = distributed.replicate((padded, np.int32(count)), self._mesh)
+        batches = _rank_mixtures(
+            params, padded, counted, *self._rows, self._order, parts_fn=parts_fn, mix_fn=mix_fn, plan=plan
+        )
+        return [self._collect(_Ranking(batches.hits[:, number], batches.valid[:, number])) for number in range(count)]
+
+    def _place(self, params: Any) -> tuple[Any, _Plan]:
         leaves, structure = jax.tree.flatten(params)
         plan = self._plan._replace(placement=tuple(_placement(leaf, self._mesh) for leaf in leaves))
         placed = [
             leaf if ITEM_AXIS in spec else distributed.replicate(leaf, self._mesh)
             for leaf, spec in zip(leaves, plan.placement, strict=True)
         ]
-        params = jax.tree.unflatten(structure, placed)
-        batches = _rank(params, *self._rows, self._order, score_fn=score_fn, plan=plan)
+        return jax.tree.unflatten(structure, placed), plan
+
+    def _collect(self, batches: _Ranking) -> UserMetrics:
         ranking = jax.tree.map(self._unbatch, batches)
         self._check_valid(ranking.valid)
         return UserMetrics(
@@ -171,23 +212,76 @@ class Evaluator:
 def _rank(
     params: Any, inputs: DeviceRows, targets: DeviceRows, order: jax.Array, *, score_fn: ScoreFn, plan: _Plan
 ) -> _Ranking:
-    def rank_shard(params: Any, inputs: DeviceRows, targets: DeviceRows, order: jax.Array) -> _Ranking:
+    def rank(params: Any, shown: SparseBatch, held_out: SparseBatch) -> _Ranking:
+        return _rank_batch(score_fn(params, shown), shown, held_out, plan)
+
+    placement = jax.tree.unflatten(jax.tree.structure(params), plan.placement)
+    return _map_batches(rank, params, placement, inputs, targets, order, plan)
+
+
+@partial(jax.jit, static_argnames=("parts_fn", "mix_fn", "plan"))
+def _rank_mixtures(
+    params: Any,
+    mixtures: Any,
+    count: jax.Array,
+    inputs: DeviceRows,
+    targets: DeviceRows,
+    order: jax.Array,
+    *,
+    parts_fn: Callable[[Any, SparseBatch], Any],
+    mix_fn: MixFn,
+    plan: _Plan,
+) -> _Ranking:
+    """The first `count` of the mixtures are ranked: [batches, C, B] users, of the others nothing is found."""
+    room = len(jax.tree.leaves(mixtures)[0])
+
+    def rank(arguments: Any, shown: SparseBatch, held_out: SparseBatch) -> _Ranking:
+        params, mixtures, count = arguments
+        parts = parts_fn(params, shown)
+
+        def rank_mixture(number: jax.Array) -> _Ranking:
+            mixture = jax.tree.map(lambda column: column[number], mixtures)
+            return _rank_batch(mix_fn(parts, mixture), shown, held_out, plan)
+
+        def add(number: jax.Array, found: _Ranking) -> _Ranking:
+            return jax.tree.map(lambda whole, one: whole.at[number].set(one), found, rank_mixture(number))
+
+        nothing = jax.tree.map(
+            lambda one: jnp.zeros((room, *one.shape), one.dtype), jax.eval_shape(rank_mixture, jnp.int32(0))
+        )
+        return jax.lax.fori_loop(0, count, add, nothing)
+
+    replicated = PartitionSpec()
+    return _map_batches(rank, (params, mixtures, count), replicated, inputs, targets, order, plan)
+
+
+def _map_batches(
+    rank: Callable[[Any, SparseBatch, SparseBatch], _Ranking],
+    arguments: Any,
+    placement: Any,
+    inputs: DeviceRows,
+    targets: DeviceRows,
+    order: jax.Array,
+    plan: _Plan,
+) -> _Ranking:
+    """`rank(arguments, shown, held_out)` of each batch, on the devices that the batches are split over."""
+
+    def rank_shard(arguments: Any, inputs: DeviceRows, targets: DeviceRows, order: jax.Array) -> _Ranking:
         def rank_users(users: jax.Array) -> _Ranking:
             shown = gather_batch(inputs, users, capacity=plan.input_capacity)
             held_out = gather_batch(targets, users, capacity=plan.target_capacity)
-            return _rank_batch(score_fn(params, shown), shown, held_out, plan)
+            return rank(arguments, shown, held_out)
 
         return jax.lax.map(rank_users, order)
 
     replicated, split = PartitionSpec(), PartitionSpec(DATA_AXIS)
-    placement = jax.tree.unflatten(jax.tree.structure(params), plan.placement)
     return jax.shard_map(
         rank_shard,
         mesh=plan.mesh,
         in_specs=(placement, replicated, replicated, split),
         out_specs=split,
         check_vma=False,  # the results of devices that share users are equal
-    )(params, inputs, targets, order)
+    )(arguments, inputs, targets, order)
 
 
 def _rank_batch(scores: jax.Array, shown: SparseBatch, held_out: SparseBatch, plan: _Plan) -> _Ranking:

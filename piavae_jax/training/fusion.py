@@ -6,9 +6,9 @@ trust it too much.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,6 @@ from piavae_jax.evaluation import Evaluator, ScoreFn
 from piavae_jax.training.catalogue import Catalogue
 from piavae_jax.training.recipe import Recipe
 from piavae_jax.training.recipes import build_recipe
-from piavae_jax.types import SparseBatch
 
 _PARTS = 4
 """Shares are multiples of 1 / `_PARTS`."""
@@ -52,6 +51,10 @@ class FusedParams(NamedTuple):
     """Of the factor model, as `baselines.wmf` fits them; None where there is none, or validation is better without."""
     factor_weight: Any = None
     """float32[], of the factor score; None where there are no factors."""
+
+
+_Candidate: TypeAlias = tuple[float, tuple[float, ...], float]
+"""Weight, shares and factor weight, as `WeightChoice` has them."""
 
 
 class WeightChoice(NamedTuple):
@@ -80,38 +83,72 @@ def member_recipes(config: ExperimentConfig, catalogue: Catalogue) -> tuple[Reci
     return tuple(recipe for recipe in recipes for _ in range(config.fusion.members))
 
 
-@cache  # as `make_score_fn`: what is compiled is found by the function
-def make_fused_score(
-    member_scores: tuple[ScoreFn, ...], linear_score: ScoreFn | None, factor_score: ScoreFn | None = None
-) -> ScoreFn:
-    """Build `score(params: FusedParams, batch) -> float32[B, I]` of M members' scorers and those of the others.
+class FusedParts(NamedTuple):
+    """What a fused model adds up, each float32[B, I]."""
+
+    members: tuple[jax.Array, ...]
+    """Log-probabilities of the M VAEs."""
+    linear: jax.Array | None
+    factors: jax.Array | None
+
+
+class Mixture(NamedTuple):
+    """With what weights parts are added up, as `FusedParams` has them."""
+
+    weight: jax.Array
+    shares: jax.Array | None
+    factor_weight: Any
+
+
+def mix(parts: FusedParts, mixture: Mixture) -> jax.Array:
+    """The fused score, float32[B, I]."""
+    if mixture.shares is None:
+        total = sum(parts.members[1:], start=parts.members[0]) / len(parts.members)
+    else:
+        weighted = [share * member for share, member in zip(mixture.shares, parts.members, strict=True)]
+        total = sum(weighted[1:], start=weighted[0])
+    if parts.linear is not None:
+        total += mixture.weight * parts.linear
+    if parts.factors is not None:
+        total += mixture.factor_weight * parts.factors
+    return total
+
+
+_Scorer: TypeAlias = Callable[[Any, Any], jax.Array]
+"""A `ScoreFn`, or the same on dense rows, which the batch then is."""
+
+
+@dataclass(frozen=True)  # equal where its scorers are: what is compiled is found by it
+class FusedScore:
+    """`score(params: FusedParams, batch) -> float32[B, I]` of M members' scorers and those of the others.
 
     Parameters without factors are scored without them.
     """
 
-    def score(params: FusedParams, batch: SparseBatch) -> jax.Array:
-        logits = [
-            jax.nn.log_softmax(member_score(member, batch))
-            for member_score, member in zip(member_scores, params.members, strict=True)
-        ]
-        if params.shares is None:
-            total = sum(logits[1:], start=logits[0]) / len(logits)
-        else:
-            weighted = [share * logit for share, logit in zip(params.shares, logits, strict=True)]
-            total = sum(weighted[1:], start=weighted[0])
-        if linear_score is not None:
-            total += params.weight * linear_score(params.linear, batch)
-        if factor_score is not None and params.factors is not None:
-            total += params.factor_weight * factor_score(params.factors, batch)
-        return total
+    members: tuple[_Scorer, ...]
+    linear: _Scorer | None = None
+    factors: _Scorer | None = None
 
-    return score
+    def __call__(self, params: FusedParams, batch: Any) -> jax.Array:
+        """Score all items for B users."""
+        return mix(self.parts(params, batch), Mixture(params.weight, params.shares, params.factor_weight))
+
+    def parts(self, params: FusedParams, batch: Any) -> FusedParts:
+        """What is added up, whatever the weights."""
+        return FusedParts(
+            tuple(
+                jax.nn.log_softmax(score(member, batch))
+                for score, member in zip(self.members, params.members, strict=True)
+            ),
+            None if self.linear is None else self.linear(params.linear, batch),
+            None if self.factors is None or params.factors is None else self.factors(params.factors, batch),
+        )
 
 
-def fused_score_of(fusion: FusionConfig, member_scores: tuple[ScoreFn, ...]) -> ScoreFn:
+def fused_score_of(fusion: FusionConfig, member_scores: tuple[ScoreFn, ...]) -> FusedScore:
     """The scorer of a config's fused model, given its members'."""
     linear_score = pruned_scores if fusion.keep else full_rank_scores
-    return make_fused_score(
+    return FusedScore(
         member_scores,
         None if fusion.linear == "none" else linear_score,
         None if fusion.factors == "none" else wmf_scores,
@@ -180,7 +217,7 @@ def like_factors(fusion: FusionConfig, num_items: int) -> Any:
 
 
 def choose_weight(
-    score: ScoreFn,
+    score: FusedScore,
     params: FusedParams,
     evaluator: Evaluator,
     *,
@@ -197,7 +234,7 @@ def choose_weight(
     few users, the more what is best there flatters (docs/results.md, MovieLens-100K).
 
     Args:
-      score: of `make_fused_score`.
+      score: of the fused model.
       params: M members, those of one kind beside one another, of each kind as many; and a linear and a factor model, or
         None.
       evaluator: of the validation users.
@@ -210,24 +247,22 @@ def choose_weight(
       The parameters with the best, of equals the first, and all that was tried.
     """
     placed = jax.device_put(params)
-    tried: dict[tuple[float, tuple[float, ...], float], WeightChoice] = {}
+    without_factors = placed._replace(factors=None)  # users need not be folded in
+    tried: dict[_Candidate, WeightChoice] = {}
 
-    def fused(weight: float, shares: tuple[float, ...], factor_weight: float) -> FusedParams:
-        own = None
-        if kinds > 1:
-            of_each = len(params.members) // kinds
-            own = jnp.repeat(jnp.asarray(shares, jnp.float32) / of_each, of_each)
-        changed = placed._replace(weight=jnp.float32(weight), shares=own)
-        if factor_weight == 0:
-            return changed._replace(factors=None, factor_weight=None)  # users need not be folded in
-        return changed._replace(factor_weight=jnp.float32(factor_weight))
+    def mixtures(candidates: Sequence[_Candidate]) -> Mixture:
+        weight, shares, factor_weight = (jnp.asarray(column, jnp.float32) for column in zip(*candidates, strict=True))
+        of_each = len(params.members) // kinds
+        return Mixture(weight, jnp.repeat(shares / of_each, of_each, axis=1) if kinds > 1 else None, factor_weight)
 
-    def sweep(candidates: Sequence[tuple[float, tuple[float, ...], float]]) -> WeightChoice:
-        for candidate in candidates:
-            if candidate not in tried:
-                weight, shares, factor_weight = candidate
-                reached = evaluator.evaluate(score, fused(*candidate)).summary(metric).mean
-                tried[candidate] = WeightChoice(weight, reached, shares, factor_weight)
+    def sweep(candidates: Sequence[_Candidate]) -> WeightChoice:
+        new = [candidate for candidate in dict.fromkeys(candidates) if candidate not in tried]
+        if new:
+            scored = placed if any(factor_weight for *_, factor_weight in new) else without_factors
+            measured = evaluator.evaluate_mixtures(score.parts, scored, mix, mixtures(new))
+            for (weight, shares, factor_weight), values in zip(new, measured, strict=True):
+                choice = WeightChoice(weight, values.summary(metric).mean, shares, factor_weight)
+                tried[weight, shares, factor_weight] = choice
         return max(tried.values(), key=lambda choice: choice.metric)
 
     weights = (0.0,) if params.linear is None else weights
@@ -239,7 +274,11 @@ def choose_weight(
     if params.factors is not None:
         best = sweep([(best.weight, best.shares, weight) for weight in factor_weights])
         best = sweep([(weight, best.shares, best.factor_weight) for weight in weights])  # nothing new at 0
-    return fused(best.weight, best.shares, best.factor_weight), list(tried.values())
+    columns = mixtures([(best.weight, best.shares, best.factor_weight)])
+    chosen = jax.tree.map(lambda column: column[0], columns)
+    if best.factor_weight == 0:
+        return without_factors._replace(weight=chosen.weight, shares=chosen.shares), list(tried.values())
+    return placed._replace(**chosen._asdict()), list(tried.values())
 
 
 def _shares(kinds: int) -> Iterator[tuple[float, ...]]:

@@ -20,13 +20,13 @@ from piavae_jax.serving import Recommender
 from piavae_jax.training.ensemble import fit_fused
 from piavae_jax.training.fusion import (
     FusedParams,
+    FusedScore,
     choose_weight,
     fit_factors,
     fit_linear,
     kinds_of,
     like_factors,
     like_linear,
-    make_fused_score,
 )
 from piavae_jax.training.restore import restore
 from piavae_jax.training.results import evaluate_run
@@ -66,17 +66,17 @@ def test_scores_are_the_mean_log_softmax_plus_the_weighted_linear_score():
     params = FusedParams((jnp.asarray(first), jnp.asarray(second)), {"weights": jnp.asarray(weights)}, jnp.float32(1.5))
     logs = [row - np.log(np.exp(row).sum(axis=1, keepdims=True)) for row in (first, second)]
     expected = sum(logs) / 2 + 1.5 * dense_rows([2, 3], ITEMS) @ weights
-    score = make_fused_score((scores_of, scores_of), full_rank_scores)
+    score = FusedScore((scores_of, scores_of), full_rank_scores)
     np.testing.assert_allclose(score(params, batch), expected, rtol=1e-5)
     shared = params._replace(shares=jnp.asarray([0.25, 0.75]))
     expected += 0.25 * logs[0] + 0.75 * logs[1] - sum(logs) / 2
     np.testing.assert_allclose(score(shared, batch), expected, rtol=1e-5)
     factors = generator.normal(size=(2, ITEMS)).astype(np.float32)
     both = shared._replace(factors=jnp.asarray(factors), factor_weight=jnp.float32(2.0))
-    score = make_fused_score((scores_of, scores_of), full_rank_scores, scores_of)
+    score = FusedScore((scores_of, scores_of), full_rank_scores, scores_of)
     np.testing.assert_allclose(score(both, batch), expected + 2 * factors, rtol=1e-5)
     alone = FusedParams((jnp.asarray(first),), None, jnp.float32(0.0))
-    np.testing.assert_allclose(make_fused_score((scores_of,), None)(alone, batch), logs[0], rtol=1e-5)
+    np.testing.assert_allclose(FusedScore((scores_of,))(alone, batch), logs[0], rtol=1e-5)
 
 
 def test_the_best_weight_is_chosen_and_the_first_among_equals(finished):

@@ -13,12 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from piavae_jax.baselines import PrunedWeights, WMFWeights, dense_wmf_scores
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.evaluation import ScoreFn
-from piavae_jax.training.fusion import (
-    FusedParams,
-    fused_score_of,
-    make_fused_score,
-    member_recipes,
-)
+from piavae_jax.training.fusion import FusedParams, FusedScore, fused_score_of, member_recipes
 from piavae_jax.training.recipes import build_recipe
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import RunFolder
@@ -58,7 +53,7 @@ def load_program(path: Path) -> Program:
         arrays = flatten_dict(_scoring(params), sep="/")
         return Program(run, _unflattened(score), arrays, score, params)
     scores = tuple(recipe.score for recipe in member_recipes(config, run.catalogue))
-    dense = make_fused_score(
+    dense = FusedScore(
         scores,
         None if params.linear is None else _dense_linear_score,
         None if params.factors is None else _dense_factor_score,
