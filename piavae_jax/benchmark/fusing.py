@@ -24,7 +24,6 @@ _FACTOR_FIELDS = {
     "unobserved_weight": "factor_unobserved_weight",
 }
 """Fields of `FusionConfig`, by the setting of the baseline."""
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def fused(
@@ -35,7 +34,7 @@ def fused(
     linear: str,
     factors: str | None = None,
     members: int = 1,
-    settings: Mapping[str, Any] = _NOTHING,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> System:
     """Build a system that adds the scores of one preset's members, or of several presets', and of other models.
 

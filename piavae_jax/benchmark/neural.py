@@ -29,7 +29,6 @@ _SCORING = ("encoder", "decoder")
 """The parameters that scores are computed from; anchors, priors, critics and user nodes serve training."""
 _ROUNDING = 0.01
 """By what part the mean of a ranking metric may differ between devices that round differently."""
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Point(NamedTuple):
@@ -46,8 +45,8 @@ def neural(
     *,
     family: Family = "vae",
     preset: str | None = None,
-    settings: Mapping[str, Any] = _NOTHING,
-    grid: Mapping[str, Sequence[Any]] = _NOTHING,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    grid: Mapping[str, Sequence[Any]] = MappingProxyType({}),
 ) -> System:
     """Build a system that is trained with the settings that fit the data set's size, and ends at its best epoch.
 
