@@ -10,6 +10,7 @@ from piavae_jax.baselines.checks import check_dim, check_not_negative, check_pos
 from piavae_jax.baselines.low_rank import low_rank_scores
 from piavae_jax.baselines.rows import as_matrix
 from piavae_jax.data.checks import check_count
+from piavae_jax.errors import UserError
 
 
 def plrec(*, dim: int = 256, regularization: float = 100.0, degree_exponent: float = 0.5, seed: int = 0) -> Baseline:
@@ -26,7 +27,7 @@ def plrec(*, dim: int = 256, regularization: float = 100.0, degree_exponent: flo
       seed: of the randomised singular value decomposition (Halko, Martinsson, Tropp 2011).
 
     Raises:
-      UserError: an argument is out of range.
+      UserError: an argument is out of range, or scikit-learn is not installed when it is fitted.
     """
     check_count("dim", dim, minimum=1)
     check_count("seed", seed, minimum=0)
@@ -40,8 +41,10 @@ def _solve(
     matrix: "scipy.sparse.csr_array", *, dim: int, regularization: float, degree_exponent: float, seed: int
 ) -> dict[str, np.ndarray]:
     check_dim(dim, matrix.shape)
-    from sklearn.utils.extmath import randomized_svd  # a second to load
-
+    try:
+        from sklearn.utils.extmath import randomized_svd  # a second to load
+    except ModuleNotFoundError as error:
+        raise UserError("PLRec needs scikit-learn; install it with: pip install 'piavae-jax[baselines]'") from error
     degrees = np.maximum(matrix.sum(axis=0), 1.0)  # an item without users is a zero column, whatever divides it
     scale = (degrees**-degree_exponent).astype(np.float32)
     _, _, axes = randomized_svd(matrix * scale[None, :], dim, random_state=seed)

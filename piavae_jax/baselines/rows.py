@@ -64,7 +64,7 @@ def gram_matrix(rows: CSR, num_items: int, *, user_weights: np.ndarray | None = 
 
 def inverse_activity(rows: CSR, exponent: float) -> np.ndarray:
     """float32[U], `n^-exponent` of each user's n interactions, over its mean."""
-    weights = np.maximum(rows.lengths, 1) ** -exponent
+    weights = np.maximum(rows.lengths, 1) ** -float(exponent)  # of whole numbers NumPy has no negative powers
     return (weights / weights.mean()).astype(np.float32)
 
 

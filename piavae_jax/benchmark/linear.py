@@ -49,13 +49,12 @@ def chosen_settings(name: str, dataset: PreparedDataset, root: Path) -> dict[str
 
 def _search(name: str, dataset: PreparedDataset) -> Choice:
     """All of the grid, or a climb through that of many items, without dimensions that the data cannot have."""
-    if dataset.num_items < MANY_ITEMS:
-        return choose(name, dataset)
-    entry = find_baseline(name)
-    grid, most = {**entry.grid, **entry.of_many_items}, min(dataset.train.num_rows, dataset.num_items)
+    entry, large = find_baseline(name), dataset.num_items >= MANY_ITEMS
+    grid = {**entry.grid, **entry.of_many_items} if large else dict(entry.grid)
+    most = min(dataset.train.num_rows, dataset.num_items)
     if "dim" in grid:
         grid["dim"] = [dim for dim in grid["dim"] if dim <= most] or [most]
-    return choose(name, dataset, grid=grid, search="climb")
+    return choose(name, dataset, grid=grid, search="climb" if large else "all")
 
 
 def _describe(choice: Choice, console: Console) -> None:

@@ -45,13 +45,13 @@ def make_report(root: Path, *, uplifts: Sequence[tuple[str, str]]) -> Report:
         follow, each with what it is a variant of.
 
     Raises:
-      UserError: the folder holds no benchmark, nothing in it is done, or a file is damaged.
+      UserError: the folder holds no benchmark, no run in it has ended, or a file is damaged.
     """
     info, records = read_info(root), read_records(root)
     rows = summarize_systems(records)
     users = {row.system: row.users for row in rows if row.users is not None}
     if not rows:
-        raise UserError(f"{root} holds no run that is done: run the benchmark without --report-only")
+        raise UserError(f"{root} holds no run that has ended: run the benchmark without --report-only")
     comparisons = compare_all(users)
     labels = {row.system: row.label for row in rows}
     variants = {(record.system, record.baseline): None for record in records if record.baseline}

@@ -12,6 +12,7 @@ _FEW_USERS = 10_000
 _WIDE = 1200  # D of WARP-VAE for many items
 _LEAST_STEPS = 8  # an epoch
 _ANNEALED = 0.85  # share of the epochs after which beta has reached its cap: 171 of 200 for Liang et al. on ML-20M
+_ANNEALED_PUBLISHED = {"hvamp": 100 / 400}  # otherwise, on large data
 _PATIENCE = 300  # steps without a new best after which training stops: 30 epochs on MovieLens-1M
 _LEAST_PATIENCE = 5  # epochs
 _SMALL_EPOCHS = {"recvae": 60, "ract": 160, "lambdanet": 60, "warp": 100}
@@ -24,8 +25,9 @@ def sized_config(dataset: PreparedDataset, name: str) -> ExperimentConfig:
     Above `LARGE` it is the published one. Below, more epochs and early stopping make up for the fewer steps of each,
     PIA has the settings that were chosen on the validation users of MovieLens-1M (`configs/ml1m.py`), and batches get
     smaller on data that would fill no more than a few. The more steps an epoch has, the fewer epochs without a new best
-    are waited for. KL annealing spans the same share of the epochs everywhere. WARP-VAE is wider where there are many
-    items, and its users count alike: chosen on the validation users of CiteULike-a and Amazon-CD.
+    are waited for, and LambdaNet starts from nothing. KL annealing spans the same share of the epochs as published, on
+    small data the same for all models. WARP-VAE is wider where there are many items, and its users count alike: chosen
+    on the validation users of CiteULike-a and Amazon-CD.
     """
     users = dataset.train.num_rows
     config = preset(name)
@@ -35,11 +37,13 @@ def sized_config(dataset: PreparedDataset, name: str) -> ExperimentConfig:
     if users < LARGE:
         _make_small(config, users=users)
         config.training.batch_size = max(min(config.training.batch_size, users // _LEAST_STEPS), 1)
-    steps = -(-users // config.training.batch_size)
-    if users < LARGE:
+    steps, annealed = -(-users // config.training.batch_size), _ANNEALED
+    if users >= LARGE:
+        annealed = _ANNEALED_PUBLISHED.get(config.model.name, annealed)
+    else:
         enough = max(-(-_PATIENCE // steps), _LEAST_PATIENCE)
         config.training.early_stopping = min(config.training.early_stopping, enough)
-    config.kl.total_steps = max(round(_ANNEALED * config.training.epochs * steps / config.kl.cap), 1)
+    config.kl.total_steps = max(round(annealed * config.training.epochs * steps / config.kl.cap), 1)
     return config
 
 
@@ -55,6 +59,8 @@ def _make_small(config: ExperimentConfig, *, users: int) -> None:
         config.training.batch_size = 250 if users < _FEW_USERS else 500
         config.training.early_stopping = 10
         config.pia.weight, config.pia.scale = 0.02, 1.0
+    if config.model.name == "lambdanet":
+        config.stages.pretraining = 0
     if config.model.name == "ract":
         config.stages.pretraining, config.stages.critic = 100, 30
         config.training.early_stopping = 0  # while the critic learns, the actor stands still

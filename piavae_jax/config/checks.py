@@ -136,6 +136,8 @@ def _validate_model(model: ModelConfig) -> None:
 def _validate_mask(mask: MaskConfig) -> None:
     _require_one_of(MASKS, "mask.kind", mask.kind, "the default is bernoulli")
     _require(0 < mask.keep_prob <= 1, "mask.keep_prob", "be in (0, 1]", mask.keep_prob, "1 trains without masking")
+    masks = mask.kind != "complementary" or mask.keep_prob < 1
+    _require(masks, "mask.keep_prob", "be below 1 for complementary masks", mask.keep_prob, "0.5 halves a history")
     bounds = (mask.low, mask.high)
     _require(0 < mask.low <= mask.high <= 1, "mask.low and high", "be 0 < low <= high <= 1", bounds, "try 0.2 and 1")
     _require(math.isfinite(mask.power), "mask.power", "be a finite number", mask.power, "0 makes all items alike")
@@ -174,6 +176,8 @@ def _validate_fusion(fusion: FusionConfig) -> None:
     _require_one_of(LINEAR_MODELS, "fusion.linear", fusion.linear, "the default is none")
     _check_at_least(fusion, "fusion.", {"members": 1, "regularization": 0, "keep": 0, "activity_exponent": 0})
     _require(0 <= fusion.dropout < 1, "fusion.dropout", "be in [0, 1)", fusion.dropout, "0.33 is a good start")
+    exact = fusion.linear == "none" or fusion.regularization > 0 or (fusion.linear == "edlae" and fusion.dropout > 0)
+    _require(exact, "fusion.regularization", f"be above 0 for {fusion.linear}", fusion.regularization, "try 300")
     fusion.others = tuple(_checked_kind(settings) for settings in fusion.others)
     _require_one_of(FACTOR_MODELS, "fusion.factors", fusion.factors, "the default is none")
     _check_at_least(fusion, "fusion.", {"factor_dim": 1})

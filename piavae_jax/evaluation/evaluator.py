@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,16 @@ ScoreFn: TypeAlias = Callable[[Any, SparseBatch], jax.Array]
 """`score(params, batch) -> float[B, I]`, pure and jittable; the higher, the better. Parameters are an argument, so
 that new ones reuse the compiled evaluation; seen items need no care, they are excluded afterwards."""
 
-MixFn: TypeAlias = Callable[[Any, Any], jax.Array]
-"""`mix(parts, mixture) -> float[B, I]`, scores from what a function of parameters and batch returned."""
+
+class MixedScore(Protocol):
+    """A scorer of many mixtures of the same parts; pure, jittable and hashable."""
+
+    def parts(self, params: Any, batch: SparseBatch) -> Any:
+        """What is mixed: a tree of arrays."""
+
+    def mix(self, parts: Any, mixture: Any) -> jax.Array:
+        """The scores of one mixture, float[B, I]."""
+
 
 DATA_AXIS = "data"
 """The mesh axis that users are split over."""
@@ -141,15 +149,12 @@ class Evaluator:
         batches = _rank(params, *self._rows, self._order, score_fn=score_fn, plan=plan)
         return self._collect(batches)
 
-    def evaluate_mixtures(
-        self, parts_fn: Callable[[Any, SparseBatch], Any], params: Any, mix_fn: MixFn, mixtures: Any
-    ) -> list[UserMetrics]:
-        """Evaluate C scorers that mix the same parts, which are computed once for each batch.
+    def evaluate_mixtures(self, score: MixedScore, params: Any, mixtures: Any) -> list[UserMetrics]:
+        """Evaluate C mixtures of the same parts, which are computed once for each batch.
 
         Args:
-          parts_fn: `parts(params, batch)`, a tree of arrays; pass the same object every time, as `mix_fn`.
-          params: its first argument, none of them split over items.
-          mix_fn: makes scores of the parts and one mixture.
+          score: makes the parts and mixes them; what is equal to it finds what is compiled.
+          params: for the parts, none of them split over items.
           mixtures: C of them, stacked: a tree of arrays that have a leading axis of C.
 
         Returns:
@@ -164,9 +169,7 @@ class Evaluator:
         room = -count % _MIXTURES
         padded = jax.tree.map(lambda column: np.pad(column, [(0, room), *[(0, 0)] * (column.ndim - 1)]), mixtures)
         padded, counted = distributed.replicate((padded, np.int32(count)), self._mesh)
-        batches = _rank_mixtures(
-            params, padded, counted, *self._rows, self._order, parts_fn=parts_fn, mix_fn=mix_fn, plan=plan
-        )
+        batches = _rank_mixtures(params, padded, counted, *self._rows, self._order, score=score, plan=plan)
         return [self._collect(_Ranking(batches.hits[:, number], batches.valid[:, number])) for number in range(count)]
 
     def _place(self, params: Any) -> tuple[Any, _Plan]:
@@ -219,7 +222,7 @@ def _rank(
     return _map_batches(rank, params, placement, inputs, targets, order, plan)
 
 
-@partial(jax.jit, static_argnames=("parts_fn", "mix_fn", "plan"))
+@partial(jax.jit, static_argnames=("score", "plan"))
 def _rank_mixtures(
     params: Any,
     mixtures: Any,
@@ -228,8 +231,7 @@ def _rank_mixtures(
     targets: DeviceRows,
     order: jax.Array,
     *,
-    parts_fn: Callable[[Any, SparseBatch], Any],
-    mix_fn: MixFn,
+    score: MixedScore,
     plan: _Plan,
 ) -> _Ranking:
     """The first `count` of the mixtures are ranked: [batches, C, B] users, of the others nothing is found."""
@@ -237,11 +239,11 @@ def _rank_mixtures(
 
     def rank(arguments: Any, shown: SparseBatch, held_out: SparseBatch) -> _Ranking:
         params, mixtures, count = arguments
-        parts = parts_fn(params, shown)
+        parts = score.parts(params, shown)
 
         def rank_mixture(number: jax.Array) -> _Ranking:
             mixture = jax.tree.map(lambda column: column[number], mixtures)
-            return _rank_batch(mix_fn(parts, mixture), shown, held_out, plan)
+            return _rank_batch(score.mix(parts, mixture), shown, held_out, plan)
 
         def add(number: jax.Array, found: _Ranking) -> _Ranking:
             return jax.tree.map(lambda whole, one: whole.at[number].set(one), found, rank_mixture(number))

@@ -24,6 +24,12 @@ def average_runs(runs: Runs) -> UserMetrics:
     if not runs:
         raise UserError("a system needs at least one run, got none: pass its per-user results")
     first, *others = runs
+    for run in others:
+        if run.values.keys() != first.values.keys():
+            raise UserError(
+                f"runs must have the same metrics, got {', '.join(run.values)} beside {', '.join(first.values)}: "
+                "evaluate all with one list"
+            )
     aligned = [first, *(align_users(run, first) for run in others)]
     values = {label: np.mean([run[label] for run in aligned], axis=0) for label in first.values}
     return UserMetrics(first.users, first.num_input, first.num_target, values)

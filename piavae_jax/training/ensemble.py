@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,7 @@ def fit_fused(
     workdir: Path,
     *,
     listener: Listener | None = None,
-    trained: Iterable[Path] = (),
+    trained: Sequence[Path] = (),
     init_from: WarmStart | None = None,
 ) -> FusedResult:
     """Train what is missing of a fused model's members, fit the other models, choose their weights on validation.
@@ -87,7 +87,15 @@ def fit_fused(
     Args:
       trained: run folders; one that is what a member will be is copied in its place, not trained again.
       init_from: an earlier run to start from: a fused one gives each member its own, any other is the start of all.
+
+    Raises:
+      UserError: the job has several processes.
     """
+    if jax.process_count() > 1:
+        raise UserError(
+            f"a fused model is trained by one process, got {jax.process_count()}: start bin/train.py itself, or train "
+            "the members one by one"
+        )
     configs = member_configs(config, workdir)
     member_recipes(config, catalogue_of(dataset))  # refuses a kind that cannot be, before another has been trained
     with run_folder.locked(workdir):
@@ -96,6 +104,7 @@ def fit_fused(
             run = run_folder.load(workdir)
             run_folder.check_resumable(run, config, dataset)
             _check_epochs(run, config)
+            run = run if run.config == config else run_folder.update_config(run, config)
         else:
             for member, start in zip(configs, starts, strict=True):
                 if start is not None:
@@ -161,7 +170,7 @@ def _member_starts(config: ExperimentConfig, init_from: WarmStart | None) -> lis
     ]
 
 
-def _take_over(member: ExperimentConfig, dataset: PreparedDataset, trained: Iterable[Path]) -> None:
+def _take_over(member: ExperimentConfig, dataset: PreparedDataset, trained: Sequence[Path]) -> None:
     target = Path(member.workdir)
     for path in trained:
         run = run_folder.load(path)

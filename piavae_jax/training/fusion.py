@@ -100,20 +100,6 @@ class Mixture(NamedTuple):
     factor_weight: Any
 
 
-def mix(parts: FusedParts, mixture: Mixture) -> jax.Array:
-    """The fused score, float32[B, I]."""
-    if mixture.shares is None:
-        total = sum(parts.members[1:], start=parts.members[0]) / len(parts.members)
-    else:
-        weighted = [share * member for share, member in zip(mixture.shares, parts.members, strict=True)]
-        total = sum(weighted[1:], start=weighted[0])
-    if parts.linear is not None:
-        total += mixture.weight * parts.linear
-    if parts.factors is not None:
-        total += mixture.factor_weight * parts.factors
-    return total
-
-
 _Scorer: TypeAlias = Callable[[Any, Any], jax.Array]
 """A `ScoreFn`, or the same on dense rows, which the batch then is."""
 
@@ -131,7 +117,7 @@ class FusedScore:
 
     def __call__(self, params: FusedParams, batch: Any) -> jax.Array:
         """Score all items for B users."""
-        return mix(self.parts(params, batch), Mixture(params.weight, params.shares, params.factor_weight))
+        return self.mix(self.parts(params, batch), Mixture(params.weight, params.shares, params.factor_weight))
 
     def parts(self, params: FusedParams, batch: Any) -> FusedParts:
         """What is added up, whatever the weights."""
@@ -143,6 +129,19 @@ class FusedScore:
             None if self.linear is None else self.linear(params.linear, batch),
             None if self.factors is None or params.factors is None else self.factors(params.factors, batch),
         )
+
+    def mix(self, parts: FusedParts, mixture: Mixture) -> jax.Array:
+        """Add them up."""
+        if mixture.shares is None:
+            total = sum(parts.members[1:], start=parts.members[0]) / len(parts.members)
+        else:
+            weighted = [share * member for share, member in zip(mixture.shares, parts.members, strict=True)]
+            total = sum(weighted[1:], start=weighted[0])
+        if parts.linear is not None:
+            total += mixture.weight * parts.linear
+        if parts.factors is not None:
+            total += mixture.factor_weight * parts.factors
+        return total
 
 
 def fused_score_of(fusion: FusionConfig, member_scores: tuple[ScoreFn, ...]) -> FusedScore:
@@ -259,7 +258,7 @@ def choose_weight(
         new = [candidate for candidate in dict.fromkeys(candidates) if candidate not in tried]
         if new:
             scored = placed if any(factor_weight for *_, factor_weight in new) else without_factors
-            measured = evaluator.evaluate_mixtures(score.parts, scored, mix, mixtures(new))
+            measured = evaluator.evaluate_mixtures(score, scored, mixtures(new))
             for (weight, shares, factor_weight), values in zip(new, measured, strict=True):
                 choice = WeightChoice(weight, values.summary(metric).mean, shares, factor_weight)
                 tried[weight, shares, factor_weight] = choice

@@ -42,8 +42,9 @@ def inverse_activity(lengths: np.ndarray, exponent: float) -> UserWeight:
       lengths: int[U], interactions of each training user, for the mean.
       exponent: at least 0; with 0 all count alike.
     """
-    mean = np.mean(np.maximum(lengths, 1) ** -exponent, dtype=np.float64)
-    return lambda lengths: jnp.maximum(lengths, 1).astype(jnp.float32) ** -exponent / np.float32(mean)
+    power = -float(exponent)  # NumPy has no negative powers of whole numbers with whole exponents
+    mean = np.mean(np.maximum(lengths, 1) ** power, dtype=np.float64)
+    return lambda lengths: jnp.maximum(lengths, 1).astype(jnp.float32) ** power / np.float32(mean)
 
 
 def make_train_step(

@@ -16,7 +16,7 @@ LEAST_TRIALS = 8
 def field_importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     """How much each field tells the best quarter of the trials from the others, by PED-ANOVA (Watanabe et al. 2023).
 
-    All trials that have ended count. One that was pruned or diverged is not among the best, which is all that the
+    All trials that have ended count. One that was pruned or failed is not among the best, which is all that the
     method asks of it; without them, a field that decides who is pruned would seem to decide nothing.
 
     Returns:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from piavae_jax.tuning.records import DIVERGED, FINISHED, PRUNED, RUNNING, TrialRecord, best_record
+from piavae_jax.tuning.records import FAILED, FINISHED, PRUNED, RUNNING, TrialRecord, best_record
 
 
 def format_value(value: Any) -> str:
@@ -44,7 +44,7 @@ def describe_progress(records: Sequence[TrialRecord], number: int, *, target: in
 def _describe_end(record: TrialRecord) -> str:
     if record.quality is None:
         return f"{record.state} in its first epoch"
-    words = {FINISHED: "after", PRUNED: "when pruned after", DIVERGED: "and then divergence after"}
+    words = {FINISHED: "after", PRUNED: "when pruned after", FAILED: "and then a failure after"}
     return f"nDCG@100 {record.quality:.4f} {words[record.state]} {record.epochs} epochs"
 
 

@@ -7,12 +7,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from piavae_jax.tuning.spaces import Space
 
-FINISHED, PRUNED, RUNNING, DIVERGED = "finished", "pruned", "running", "diverged"
+FINISHED, PRUNED, RUNNING, FAILED = "finished", "pruned", "running", "failed"
 _STATES = {
     TrialState.COMPLETE: FINISHED,
     TrialState.PRUNED: PRUNED,
     TrialState.RUNNING: RUNNING,
-    TrialState.FAIL: DIVERGED,
+    TrialState.FAIL: FAILED,
 }
 
 
@@ -22,7 +22,7 @@ class TrialRecord(NamedTuple):
     number: int
     """From 0, in the order of drawing."""
     state: str
-    """`finished`, `pruned`, `running` or `diverged`."""
+    """`finished`, `pruned`, `running`, or `failed`: it diverged, or its settings cannot go together."""
     settings: Mapping[str, Any]
     """Values by field."""
     quality: float | None

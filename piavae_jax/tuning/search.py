@@ -49,7 +49,7 @@ def run_search(
     validate(config)
     if config.fusion.fuses:
         raise UserError("config.fusion must be off in a search, which trains one model a trial; fuse what it finds")
-    check_space(config, space)
+    check_space(config, space, grid=options.sampler == "grid")
     target = count_trials(options, space)
     dataset = load_prepared(config.data.path)
     if dataset.validation.target.nnz == 0:
@@ -110,12 +110,17 @@ def _fixed_settings(
 
 
 def _run_trial(claim: Claim, config: ExperimentConfig, dataset: PreparedDataset, console: Console) -> TrialState:
+    try:
+        own = apply_settings(config, claim.settings)
+    except UserError as error:  # each value may be, but not beside the others
+        console.print(f"  {error}", highlight=False)
+        return TrialState.FAIL
     listeners: list[Listener] = [TrialListener(claim.trial, claim.workdir, epochs_reported=claim.epochs_reported)]
     try:
         with ProgressBar(console) as bar:
             if console.is_terminal:  # a log needs no line for every epoch of every trial
                 listeners.insert(0, bar)
-            fit(apply_settings(config, claim.settings), dataset, claim.workdir, listener=Listeners(listeners))
+            fit(own, dataset, claim.workdir, listener=Listeners(listeners))
     except TrialPruned:
         return TrialState.PRUNED
     except NonFiniteLoss as error:

@@ -127,8 +127,13 @@ def parse_grid(texts: Sequence[str]) -> Space:
     return space
 
 
-def check_space(config: ExperimentConfig, space: Space) -> None:
+def check_space(config: ExperimentConfig, space: Space, *, grid: bool = False) -> None:
     """Refuse, before any work is done, a space that some trial would fail on.
+
+    Args:
+      config: what is varied.
+      space: how.
+      grid: whether every combination will be a trial, so that each is tried; else fields are tried one at a time.
 
     Raises:
       UserError: it is empty, names no field of the config or one that trials cannot vary, or holds a value that breaks
@@ -139,8 +144,10 @@ def check_space(config: ExperimentConfig, space: Space) -> None:
     for path, distribution in space.items():
         if path in _SHARED or path.startswith("fusion."):
             raise UserError(f"a space must leave {path} alone, which a trial cannot vary; set it in the config")
-        for value in distribution.extremes:
+        for value in () if grid else distribution.extremes:
             apply_settings(config, {path: value})
+    for point in grid_points(space) if grid else ():
+        apply_settings(config, point)
 
 
 def grid_points(space: Space) -> list[dict[str, Any]]:

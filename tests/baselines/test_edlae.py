@@ -57,12 +57,12 @@ def test_bad_settings_are_refused(settings, message):
         edlae(**settings)
 
 
-@pytest.mark.parametrize("exponent", [0.5, 1.0])
+@pytest.mark.parametrize("exponent", [0.5, 1])
 def test_weighted_users_count_as_if_they_were_there_more_or_less_often(exponent):
     rows = random_rows(25, 6, density=0.5)
     rows = rows[rows.sum(axis=1) > 0]
     lengths = rows.sum(axis=1)
-    weights = lengths**-exponent / np.mean(lengths**-exponent)
+    weights = lengths ** -float(exponent) / np.mean(lengths ** -float(exponent))
     gram = (rows * weights[:, None]).T @ rows
     inverse = np.linalg.inv(gram + np.diag(0.4 / 0.6 * np.diag(gram) + 2.0))
     expected = -inverse / np.diag(inverse)[None, :]

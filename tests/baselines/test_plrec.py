@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from baseline_data import as_csr, random_rows
@@ -40,6 +42,12 @@ def test_the_same_seed_gives_the_same_bits():
 def test_bad_settings_are_refused(settings):
     with pytest.raises(UserError, match=f"{next(iter(settings))} must be"):
         plrec(**settings)
+
+
+def test_without_scikit_learn_it_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.utils.extmath", None)
+    with pytest.raises(UserError, match="PLRec needs scikit-learn; install it with"):
+        fit()
 
 
 def test_there_are_no_more_axes_than_items():

@@ -189,7 +189,7 @@ def test_without_matplotlib_there_are_tables_all_the_same(folder, written, conso
 
 def test_one_system_has_a_table_and_nothing_to_compare(tmp_path, dataset, console):
     open_folder(tmp_path / "out", dataset, command="x")
-    with pytest.raises(UserError, match="holds no run that is done"):
+    with pytest.raises(UserError, match="holds no run that has ended"):
         make_report(tmp_path / "out", uplifts=UPLIFTS)
     run_systems([fake_system("a")], dataset, tmp_path / "out", seeds=1, console=console)
     write_report(make_report(tmp_path / "out", uplifts=UPLIFTS), tmp_path / "out", console)

@@ -25,6 +25,7 @@ from piavae_jax.benchmark.sized_config import LARGE, sized_config
 from piavae_jax.config import ExperimentConfig, validate
 from piavae_jax.data.csr import CSR, item_counts
 from piavae_jax.errors import UserError
+from piavae_jax.presets import preset
 from piavae_jax.training import run_folder
 from piavae_jax.training.ensemble import fit_fused
 from piavae_jax.training.epoch import NonFiniteLoss
@@ -191,7 +192,9 @@ def test_a_fused_system_is_not_reported_by_what_its_weights_did_not_reach(datase
 
 def test_a_fused_system_with_factors_has_the_best_of_their_grid(dataset, tmp_path, console, monkeypatch):
     wmf = choose("wmf", dataset)  # searched once, which takes seconds
-    monkeypatch.setattr(linear_module, "choose", lambda name, *rest: wmf if name == "wmf" else choose(name, *rest))
+    monkeypatch.setattr(
+        linear_module, "choose", lambda name, *rest, **search: wmf if name == "wmf" else choose(name, *rest, **search)
+    )
     settings = {**TINY, "fusion.weights": (0.0, 8.0), "fusion.factor_weights": (2.0,)}
     system = fused("all", "All", presets=("multvae_pia",), linear="ease", factors="wmf", settings=settings)
     assert set(system.needs) == {"ease", "wmf", "multvae_pia"}
@@ -235,12 +238,12 @@ def test_a_large_catalogue_has_a_grid_of_its_own(dataset, tmp_path, console, mon
     def search(name, dataset, **arguments):
         raise Searched(arguments)
 
-    wide = Entry(BASELINES["plrec"].make, {"dim": (4, 8), "regularization": (1.0,)}, {"dim": (8, TRAIN_USERS, 64)})
+    wide = Entry(BASELINES["plrec"].make, {"dim": (4, 8, 64), "regularization": (1.0,)}, {"dim": (8, TRAIN_USERS, 64)})
     monkeypatch.setitem(BASELINES, "plrec", wide)
     monkeypatch.setattr(linear_module, "choose", search)
     for many_items, expected in (
-        (NUM_ITEMS + 1, {}),
         # No more dimensions than users or items.
+        (NUM_ITEMS + 1, {"grid": {"dim": [4, 8], "regularization": (1.0,)}, "search": "all"}),
         (NUM_ITEMS, {"grid": {"dim": [8], "regularization": (1.0,)}, "search": "climb"}),
     ):
         monkeypatch.setattr(linear_module, "MANY_ITEMS", many_items)
@@ -301,6 +304,16 @@ def test_settings_for_any_size_make_steps_and_anneal(dataset, users, name):
     assert steps >= min(users, 8)
     updates_to_cap = config.kl.cap * config.kl.total_steps
     assert updates_to_cap == pytest.approx(0.85 * config.training.epochs * steps, rel=0.01)
+
+
+def test_published_settings_of_two_that_differ_hold_on_large_data(dataset):
+    config = sized_config(with_users(dataset, 383_435), "hvamp")
+    assert config.kl.cap * config.kl.total_steps == pytest.approx(100 * 1918, rel=0.01)  # steps of 100 epochs
+    assert preset("hvamp").kl.total_steps == pytest.approx(config.kl.total_steps, rel=0.01)
+    config = sized_config(with_users(dataset, 116_677), "lambdanet")
+    assert (config.stages.pretraining, config.training.epochs) == (200, 210)
+    config = sized_config(with_users(dataset, 4_834), "lambdanet")
+    assert (config.stages.pretraining, config.training.epochs) == (0, 60)
 
 
 def test_all_systems_of_the_registry_are_there_by_name():

@@ -219,13 +219,14 @@ def test_a_split_needs_both_parts(held_out, part):
         evaluator(dataclasses.replace(held_out, **empty))
 
 
-def two_tables(params, batch):
-    """Parts whose sum, weighted, is the score."""
-    return look_up({"table": params["first"]}, batch), look_up({"table": params["second"]}, batch)
+class WeightedTables:
+    """Mixes two tables, with a weight for each."""
 
+    def parts(self, params, batch):
+        return look_up({"table": params["first"]}, batch), look_up({"table": params["second"]}, batch)
 
-def weighted(parts, mixture):
-    return mixture["weights"][0] * parts[0] + mixture["weights"][1] * parts[1]
+    def mix(self, parts, mixture):
+        return mixture["weights"][0] * parts[0] + mixture["weights"][1] * parts[1]
 
 
 @pytest.mark.parametrize("devices", [1, 4])
@@ -235,7 +236,7 @@ def test_each_mixture_is_what_it_would_be_alone(held_out, count, devices):
     mixtures = {"weights": np.random.default_rng(2).integers(-3, 4, (count, 2)).astype(np.float32)}
     chosen = evaluator(held_out, mesh=mesh_of(devices))
     params = {"first": jnp.asarray(first), "second": jnp.asarray(second)}
-    results = chosen.evaluate_mixtures(two_tables, params, weighted, mixtures)
+    results = chosen.evaluate_mixtures(WeightedTables(), params, mixtures)
     assert len(results) == count
     for (one, other), result in zip(mixtures["weights"], results, strict=True):
         alone = {"table": jnp.asarray(one * first + other * second)}
@@ -246,4 +247,4 @@ def test_a_mixture_that_is_not_finite_is_refused(held_out):
     params = {name: jnp.asarray(table_of(0, 43)) for name in ("first", "second")}
     mixtures = {"weights": np.array([[1, 1], [np.nan, 1]], np.float32)}
     with pytest.raises(FloatingPointError, match=r"NaN or \+inf for 43 of 43 users"):
-        evaluator(held_out).evaluate_mixtures(two_tables, params, weighted, mixtures)
+        evaluator(held_out).evaluate_mixtures(WeightedTables(), params, mixtures)

@@ -107,6 +107,13 @@ def test_average_of_runs_keeps_users_without_targets():
     np.testing.assert_allclose(average_runs(runs)["ndcg@100"], [0.3, np.nan])
 
 
+def test_runs_of_other_metrics_are_refused():
+    run = system([0.2, 0.3])
+    other = dataclasses.replace(run, values={**run.values, "recall@20": run["ndcg@100"]})
+    with pytest.raises(UserError, match=r"runs must have the same metrics, got .*recall@20 beside ndcg@100"):
+        average_runs([run, other])
+
+
 def test_equal_systems_do_not_differ():
     old, _ = pair_of(7)
     (row,) = compare({"old": old, "same": old}, "old", resamples=50)

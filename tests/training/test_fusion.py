@@ -309,9 +309,27 @@ def test_a_factor_model_is_fused_last(dataset, tmp_path):
     np.testing.assert_array_equal(again["ndcg@100"], now["ndcg@100"])
 
 
+def test_a_config_that_goes_on_is_the_one_that_the_folder_has(finished, dataset, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished.run.path, copy)
+    config = config_of()
+    config.data.path = "moved"
+    fit_fused(config, dataset, copy)
+    assert json.loads((copy / "config.json").read_text())["data"]["path"] == "moved"
+
+
+def test_several_processes_are_refused_before_anything_is_written(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match="a fused model is trained by one process, got 2"):
+        fit_fused(config_of(), dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("fusion", "message"),
     [
+        ({"linear": "ease", "regularization": 0.0}, "config.fusion.regularization must be above 0 for ease, got 0.0"),
+        ({"dropout": 0.0, "regularization": 0.0}, "config.fusion.regularization must be above 0 for edlae, got 0.0"),
         ({"factors": "mf"}, "config.fusion.factors must be one of"),
         ({"factor_dim": 0}, "config.fusion.factor_dim must be a finite number >= 1, got 0"),
         ({"factor_regularization": 0.0}, "config.fusion.factor_regularization must be a finite number above 0"),
@@ -322,7 +340,7 @@ def test_a_factor_model_is_fused_last(dataset, tmp_path):
         ({"factor_weights": ()}, "config.fusion.factor_weights must be at least one finite number"),
     ],
 )
-def test_what_a_factor_model_must_be(fusion, message):
+def test_what_linear_and_factor_models_must_be(fusion, message):
     with pytest.raises(UserError, match=message):
         config_of(**fusion)
 

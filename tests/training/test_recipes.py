@@ -9,6 +9,7 @@ from tiny_runs import recipe_of, tiny_config, tiny_dataset
 
 from piavae_jax import masking, sampling
 from piavae_jax.config import validate
+from piavae_jax.config.schema import MASKS
 from piavae_jax.data.batches import gather_batch, to_device
 from piavae_jax.data.prepared import load_prepared, write_prepared
 from piavae_jax.errors import UserError
@@ -258,6 +259,10 @@ def test_two_views_are_both_sides_of_one_mask(dataset):
             {"model.reconstruction": "warp", "training.item_block": 64},
             "config.training.item_block must be 0 for warp, got 64",
         ),
+        (
+            {"mask.kind": "complementary", "mask.keep_prob": 1.0},
+            "config.mask.keep_prob must be below 1 for complementary masks, got 1.0",
+        ),
         ({"fusion.members": 0}, "config.fusion.members must be a finite number >= 1, got 0"),
         ({"fusion.linear": "slim"}, "config.fusion.linear must be one of"),
     ],
@@ -284,6 +289,29 @@ def test_losses_that_need_all_logits_say_so(name):
     config.training.item_block = 16
     with pytest.raises(UserError, match=f"config.training.item_block must be 0 for {name}, got 16"):
         recipe_of(config)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_a_recipe_of_any_mask_is_built_inside_a_trace(kind):
+    config = small("multvae")
+    config.mask.kind = kind
+    jax.eval_shape(lambda: recipe_of(config).init(jax.random.key(0)))  # as for a warm start, and for item shards
+
+
+def test_beta_per_user_holds_in_the_ranking_stage_too(dataset):
+    batch = gather_batch(to_device(dataset.train), jnp.arange(16, dtype=jnp.int32), capacity=512)
+    losses = []
+    for per_user in (False, True):
+        config = small("lambdanet")
+        config.kl.per_user = per_user
+        session = build_session(config, dataset)
+        params = init_state(session.recipe, config).params
+        ranking = session.phase("ranking")
+        loss, terms = ranking.loss_fn(
+            params, batch, beta=jnp.float32(0.1), anchor_weight=jnp.float32(0), key=jax.random.key(1)
+        )
+        losses.append(loss - terms.lambdarank)
+    np.testing.assert_allclose(losses[1], losses[0] * batch.lengths, rtol=1e-3)
 
 
 def test_an_unknown_preset_is_named():

@@ -99,6 +99,8 @@ def test_weights_of_users_fall_with_their_activity():
     weights = inverse_activity(lengths, 0.5)(jnp.asarray(lengths, jnp.int32))
     np.testing.assert_allclose(weights, np.array([1, 1, 0.5, 0.1]) / 0.65, rtol=1e-6)
     np.testing.assert_array_equal(inverse_activity(lengths, 0.0)(jnp.asarray(lengths, jnp.int32)), 1.0)
+    whole = inverse_activity(lengths, 1)(jnp.asarray(lengths, jnp.int32))
+    np.testing.assert_allclose(whole, np.array([1, 1, 0.25, 0.01]) / 0.565, rtol=1e-6)
 
 
 @pytest.mark.parametrize("exponent", [None, 0.5])

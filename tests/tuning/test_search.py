@@ -235,10 +235,21 @@ def test_a_grid_goes_on_after_a_setting_that_diverges(config, tmp_path):
     space = {"optimizer.learning_rate": Choice([1e30, 0.01])}
     console = make_console()
     study = run_search(config, space, tmp_path, options=GRID, console=console)
-    assert [(record.state, record.number) for record in study.records()] == [("finished", 1), ("diverged", 0)]
-    assert "diverged in its first epoch" in console.file.getvalue()
+    assert [(record.state, record.number) for record in study.records()] == [("finished", 1), ("failed", 0)]
+    assert "failed in its first epoch" in console.file.getvalue()
     report_search(study, config, tmp_path, file="x.py", overrides={}, console=console)
     assert len(study.records()) == 2
+
+
+def test_settings_that_cannot_go_together_fail_their_trial_alone(config, tmp_path):
+    config.mask.kind = "per_user"
+    space = {"mask.low": Choice([0.6]), "mask.high": Choice([0.5, 1.0])}
+    console = make_console()
+    options = SearchOptions(sampler="random", pruner="none", trials=4, seed=1)
+    study = run_search(config, space, tmp_path, options=options, console=console)
+    states = {(record.state, record.settings["mask.high"]) for record in study.records()}
+    assert states == {("finished", 1.0), ("failed", 0.5)}
+    assert "config.mask.low and high must be 0 < low <= high <= 1, got (0.6, 0.5)" in console.file.getvalue()
 
 
 def test_fused_models_are_refused(config, tmp_path):
@@ -252,6 +263,7 @@ def test_fused_models_are_refused(config, tmp_path):
     [
         ({}, SearchOptions(), "a space must vary at least one field"),
         ({"pia.wait": Choice([1])}, SearchOptions(), "pia.wait is no field of the config"),
+        ({"mask.low": Choice([0.2, 0.6]), "mask.high": Choice([0.5, 1.0])}, GRID, "config.mask.low and high must be"),
         ({"pia.weight": Float(1, 2)}, SearchOptions(sampler="grid"), "a grid needs Choice for every field"),
         (RATES, SearchOptions(sampler="cma"), "--sampler must be one of tpe, random, grid, got 'cma'"),
         (RATES, SearchOptions(pruner="all"), "--pruner must be one of halving, median, none, got 'all'"),

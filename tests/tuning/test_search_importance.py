@@ -61,7 +61,7 @@ def test_a_field_that_decides_who_is_pruned_counts():
     assert field_importances(finished)["matters"] < 0.5
 
 
-def test_a_diverged_trial_is_not_among_the_best():
+def test_a_failed_trial_is_not_among_the_best():
     def state(params):
         return TrialState.FAIL if params["matters"] < 0.5 else TrialState.COMPLETE
 

@@ -27,7 +27,7 @@ def test_a_trial_is_announced_with_its_settings():
             1,
             "  nDCG@100 0.2500 when pruned after 12 epochs, best 0.5000 (trial 0), about 50 s left",
         ),
-        ([make_record(0, "diverged", None, 0)], 0, "  diverged in its first epoch, about 75 s left"),
+        ([make_record(0, "failed", None, 0)], 0, "  failed in its first epoch, about 75 s left"),
         (  # two processes: three trials remain, one of them with the other
             [make_record(0, "finished"), make_record(1, "running")],
             0,

@@ -182,7 +182,7 @@ def test_a_pruned_and_a_failed_trial_end(tmp_path):
         study.finish(claim, state, keep_all=False)
     assert [(record.state, record.quality, record.epochs) for record in study.records()] == [
         ("pruned", 0.5, 3),
-        ("diverged", 0.5, 3),
+        ("failed", 0.5, 3),
     ]
     assert study.claim(2) is None
 

@@ -42,7 +42,8 @@ def lambdanet(config: ExperimentConfig, catalogue: Catalogue, *, item_axis: str 
         posterior = model.encode(params, mask(batch, mask_key))
         z = sampling.reparameterize(posterior, key=noise_key, users=sparse.row_users(batch))
         terms = RankingTerms(lambdarank_loss(model.decode(params, z), batch), priors.gaussian_kl(posterior))
-        return terms.lambdarank + beta * terms.kl, terms
+        weight = beta * sparse.row_lengths(batch) if config.kl.per_user else beta
+        return terms.lambdarank + weight * terms.kl, terms
 
     def passes(epoch: int) -> tuple[str, ...]:
         return (pretraining.name if epoch <= config.stages.pretraining else _RANKING,)

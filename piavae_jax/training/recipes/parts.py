@@ -5,7 +5,6 @@ from functools import cache, partial
 from typing import TypeAlias
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from piavae_jax import losses, masking
@@ -73,9 +72,7 @@ def make_mask(config: ExperimentConfig, catalogue: Catalogue) -> Mask:
     if mask.kind == "length":
         return lambda batch, key: masking.length_aware(batch, min_share=mask.low, key=key)
     if mask.kind == "popularity":
-        keep_probs = masking.popularity_keep_probs(
-            jnp.asarray(catalogue.train_users, jnp.float32), keep_prob=mask.keep_prob, power=mask.power
-        )
+        keep_probs = masking.popularity_keep_probs(catalogue.train_users, keep_prob=mask.keep_prob, power=mask.power)
         return lambda batch, key: masking.popularity_aware(batch, keep_probs=keep_probs, key=key)
     return lambda batch, key: masking.bernoulli(batch, keep_prob=mask.keep_prob, key=key)
 
