@@ -3,7 +3,7 @@
     python bin/serve.py --run runs/ml1m
     python bin/serve.py --run runs/current --port 8080  # a symbolic link: change it, then kill -HUP the server
 
-/docs describes the requests; /metrics is for Prometheus. Needs the extra: pip install 'piavae-jax[serve]'.
+/docs describes the requests; /metrics is for Prometheus. Needs the extra: pip install -e '.[serve]'.
 """
 
 import argparse

@@ -7,7 +7,7 @@ Data: ratings >= 4, users with >= 5, 600 + 600 held-out users, seed 98765: 4,834
 Run time: about 2 minutes on one core of a busy 2-core machine.
 Test nDCG@100 / Recall@20 / Recall@50, mean of seeds 0 to 4: .420 / .351 / .478; plain Multi-VAE
 (--config.pia.enabled=false --config.name=ml1m-multvae) .404 / .337 / .467; popularity .216 / .172 / .248. How PIA's
-settings were chosen is in the README.
+settings were chosen is in docs/results.md.
 """
 
 from piavae_jax.config import ExperimentConfig

@@ -49,7 +49,7 @@ def mask_statistics(means: jax.Array, centroids: jax.Array) -> MaskStatistics:
 
 
 def contraction_factor(largest: jax.Array, anchor_weight: float) -> jax.Array:
-    """`tau = L / (L + 2 lambda_A)` (Proposition 3.2): drift shrinks by tau, variance by tau^2, or more.
+    """`tau = L / (L + 2 lambda_A)` (Proposition 3.2): squared drift shrinks by tau, variance by tau^2, or more.
 
     Args:
       largest: float32[B], L.

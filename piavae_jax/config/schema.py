@@ -4,7 +4,7 @@ import dataclasses
 
 MODELS = ("multvae", "recvae", "hvamp", "multidae", "cdae", "ract", "lambdanet", "warp")
 WITH_POSTERIOR = ("multvae", "recvae", "hvamp", "ract", "lambdanet")
-"""The models that PIA can align and a prior can regularise."""
+"""The models with a posterior, which PIA can align."""
 WITH_LINEAR_BODY = ("multvae", "ract", "lambdanet")
 """The models that may do without hidden layers."""
 RECONSTRUCTIONS = ("multinomial", "warp", "lambdarank")
