@@ -24,7 +24,7 @@ _HELP = {
     "movielens": "MovieLens as published (100K to 32M): the zip, its folder or the ratings file",
     "netflix": "the Netflix Prize: the folder or archive of combined_data_*.txt or training_set",
     "msd": "the Million Song taste profile: train_triplets.txt or its zip",
-    "npz": "a .npz file: arrays users, items and optionally ratings (half stars: 8 is 4.0), timestamps (Unix seconds), plays",
+    "npz": "a .npz file: users, items and optionally ratings (half stars: 8 is 4.0), timestamps (Unix seconds), plays",
     "table": "a CSV, TSV or Parquet file with a row for each interaction",
     "liang-csv": "a folder with the CSV files of Liang et al. (2018), split already",
     "generate": "synthetic interactions",
