@@ -76,8 +76,10 @@ def _configure(settings: Mapping[str, object]) -> None:
 def _drop_torn_entries(folder: Path) -> None:
     """Remove what a killed process left half written: JAX would neither read it nor replace it nor write another.
 
-    JAX writes an entry and then its time of access, both under the lock.
+    JAX writes an entry and then its time of access, both under the lock; without a bound it writes no times.
     """
+    if os.environ.get("JAX_COMPILATION_CACHE_MAX_SIZE") == "-1":
+        return
     import filelock
 
     with filelock.FileLock(folder / _LOCK, timeout=_LOCK_SECONDS):

@@ -72,6 +72,12 @@ def test_what_a_killed_process_left_half_written_is_compiled_again(tmp_path):
     assert run(PROGRAM, PIAVAE_CACHE_DIR=str(tmp_path))["misses"] == 0
 
 
+def test_a_cache_without_a_bound_is_not_taken_for_torn(tmp_path):
+    unbound = {"PIAVAE_CACHE_DIR": str(tmp_path), "JAX_COMPILATION_CACHE_MAX_SIZE": "-1"}
+    assert run(PROGRAM, **unbound)["misses"] > 0
+    assert run(PROGRAM, **unbound)["misses"] == 0
+
+
 def test_the_choices_of_the_user_stand(tmp_path):
     code = (
         "import json, jax; from piavae_jax import compile_cache; compile_cache.enable()\n"

@@ -9,7 +9,7 @@ from piavae_jax.baselines.baseline import Baseline
 from piavae_jax.baselines.checks import check_dim, check_not_negative, check_positive
 from piavae_jax.baselines.low_rank import low_rank_scores
 from piavae_jax.baselines.rows import as_matrix
-from piavae_jax.data.checks import check_count
+from piavae_jax.data.checks import check_count, check_legacy_seed
 from piavae_jax.errors import UserError
 
 
@@ -30,7 +30,7 @@ def plrec(*, dim: int = 256, regularization: float = 100.0, degree_exponent: flo
       UserError: an argument is out of range, or scikit-learn is not installed when it is fitted.
     """
     check_count("dim", dim, minimum=1)
-    check_count("seed", seed, minimum=0)
+    check_legacy_seed(seed)
     check_positive("regularization", regularization, example=100)
     check_not_negative("degree_exponent", degree_exponent, example=0.5)
     solve = partial(_solve, dim=dim, regularization=regularization, degree_exponent=degree_exponent, seed=seed)

@@ -168,7 +168,8 @@ def _validate_stages(stages: StagesConfig) -> None:
 
 def _validate_pia(pia: PiaConfig) -> None:
     _check_at_least(pia, "pia.", {"weight": 0, "scale": 1, "patience": 1, "anchor_std": 0})
-    _require(pia.max_weight >= pia.weight, "pia.max_weight", "be at least pia.weight", pia.max_weight, "raise it")
+    bounded = pia.weight <= pia.max_weight < math.inf
+    _require(bounded, "pia.max_weight", "be finite and at least pia.weight", pia.max_weight, "the default is 1000")
     _require_one_of(ANCHOR_FORMS, "pia.form", pia.form, "`closed` is Eq. 10")
 
 

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
+
 from piavae_jax.errors import UserError
 
 _SUFFIX = ".part"
+_FULL_DISK = "No space left on device"
 _LOCK, _NEW, _OLD = "lock", "new", "old"  # what a workspace holds
 
 
@@ -39,10 +42,12 @@ def new_folder(folder: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
             staging.mkdir()
             yield staging
             _flush(staging)
+            check_replaceable(folder, overwrite=overwrite, marker=marker)  # another process may have made it by now
             _swap(workspace, folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{folder} cannot be written ({reason}): free space or choose another folder") from error
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise UserError(
+            f"{folder} cannot be written ({_reason(error)}): free space or choose another folder"
+        ) from error
 
 
 @contextmanager
@@ -66,9 +71,8 @@ def new_file(path: Path) -> Iterator[Path]:
             yield staged
             _flush(Path(staging))
             staged.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path} cannot be written ({reason}): free space or choose another place") from error
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise UserError(f"{path} cannot be written ({_reason(error)}): free space or choose another place") from error
 
 
 def check_replaceable(folder: Path, *, overwrite: bool, marker: str) -> None:
@@ -83,6 +87,15 @@ def check_replaceable(folder: Path, *, overwrite: bool, marker: str) -> None:
         raise UserError(f"{folder} exists already: choose another folder or pass --overwrite")
     if not (folder / marker).is_file():
         raise UserError(f"{folder} exists and has no {marker}, so it is not replaced: choose another folder")
+
+
+def _reason(error: OSError | pl.exceptions.ComputeError) -> str:
+    """Why the disk refuses; polars, which says so in words of its own, fails for other reasons too."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if _FULL_DISK not in str(error):
+        raise error
+    return _FULL_DISK
 
 
 def _flush(folder: Path) -> None:

@@ -108,6 +108,12 @@ def _collect(interactions: Interactions, schema: pl.Schema, *, timestamps: bool)
         table = interactions.events.select(columns).with_columns(strings).collect(engine="streaming")
     if table.is_empty():
         raise UserError(f"{interactions.source} has no rows: check that it is the right file")
+    for name in ("user", "item"):
+        if table.schema[name] in (pl.UInt64, pl.Int128, pl.UInt128):
+            ids = table[name].cast(pl.Int64, strict=False)
+            too_large = ids.is_null() & table[name].is_not_null()
+            _refuse(too_large, interactions.source, f"{name} ids beyond 64-bit signed integers", "make them strings")
+            table = table.with_columns(ids)
     return table
 
 
@@ -130,11 +136,11 @@ def _check_values(table: pl.DataFrame, source: str) -> None:
         _refuse(rating < 0, source, "negative ratings")
 
 
-def _refuse(bad: pl.Series, source: str, what: str) -> None:
+def _refuse(bad: pl.Series, source: str, what: str, way_out: str = "mend or remove them") -> None:
     number = bad.sum()
     if number:
         first = int(bad.arg_max() or 0) + 1
-        raise UserError(f"{source} has {what} ({number:,}, the first is data row {first:,}): mend or remove them")
+        raise UserError(f"{source} has {what} ({number:,}, the first is data row {first:,}): {way_out}")
 
 
 def _positive(table: pl.DataFrame, min_rating: float | None) -> pl.Series | None:

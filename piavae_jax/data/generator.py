@@ -12,6 +12,7 @@ import polars as pl
 from scipy.optimize import brentq
 
 from piavae_jax.data import alias
+from piavae_jax.data.checks import check_count
 from piavae_jax.data.interactions import Interactions
 from piavae_jax.data.shapes import Shape
 
@@ -55,7 +56,11 @@ def generate(shape: Shape, *, seed: int, timestamps: bool = False) -> Synthetic:
       shape: sizes and statistics; `SHAPES` has presets.
       seed: of `numpy.random.default_rng`.
       timestamps: whether to draw times as well; they rise along each user's rows.
+
+    Raises:
+      UserError: the seed is negative.
     """
+    check_count("seed", seed, minimum=0)
     rng = np.random.default_rng(seed)
     lengths = _history_lengths(shape, rng)
     truth = _draw_truth(shape, rng)

@@ -53,6 +53,8 @@ def read_liang_csv(folder: Path | str, *, name: str) -> PreparedDataset:
     num_users = 1 + max(int(uid.max(initial=-1)) for uid, _ in tables.values())
     users = _user_ids(folder / USERS_FILE, num_users)
     train_users, train = _rows(*tables["train"])
+    if not len(train_users):
+        raise UserError(f"{folder / 'train.csv'} has no rows: a model needs users to train on")
     return assemble(
         name=name,
         source=f"liang_csv {folder.name}",
@@ -86,8 +88,10 @@ def _write_ids(path: Path, ids: pl.Series) -> None:
 def _read_ids(path: Path) -> pl.Series:
     if not path.is_file():
         raise UserError(f"{path} is missing: give a folder with the files of Liang et al., {ITEMS_FILE} among them")
-    ids = pl.Series(path.read_text(encoding="utf-8").splitlines(), dtype=pl.String)
-    if ids.is_empty() or not ids.is_unique().all():
+    # Not splitlines, which splits at characters that an id may have; utf-8-sig drops the mark that some editors write.
+    lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    ids = pl.Series(lines, dtype=pl.String)
+    if lines == [""] or not ids.is_unique().all():
         raise UserError(f"{path} must have one distinct id a line, got {len(ids)} lines, {ids.n_unique()} distinct")
     numbers = ids.cast(pl.Int64, strict=False)
     return numbers if not numbers.has_nulls() and (numbers.cast(pl.String) == ids).all() else ids
@@ -108,7 +112,8 @@ def _read_pairs(path: Path, num_items: int) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path} is missing: give a folder with {', '.join(f'{part}.csv' for part in _PARTS)}")
     try:
-        table = pl.read_csv(path).select(pl.col(name).cast(dtype) for name, dtype in _SCHEMA.items())
+        columns = [pl.col(name).cast(dtype) for name, dtype in _SCHEMA.items()]
+        table = pl.read_csv(path, glob=False).select(columns)
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UserError(f"{path} must have the integer columns uid and sid ({reason})") from error

@@ -222,7 +222,7 @@ def _read_dataset(folder: Path, manifest: Manifest, *, mmap: bool) -> PreparedDa
         train_users=array("train.users"),
         validation=held_out("validation"),
         test=held_out("test"),
-        items=pl.read_parquet(folder / ITEMS_FILE),
-        users=pl.read_parquet(folder / USERS_FILE),
+        items=pl.read_parquet(folder / ITEMS_FILE, glob=False),
+        users=pl.read_parquet(folder / USERS_FILE, glob=False),
         path=folder,
     )

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from piavae_jax.data.checks import check_count, check_fraction
+from piavae_jax.data.checks import check_count, check_fraction, check_legacy_seed
 from piavae_jax.data.csr import from_pairs
 from piavae_jax.data.events import (
     Events,
@@ -48,7 +48,7 @@ class StrongGeneralization:
         check_count("min_users_per_item", self.min_users_per_item, minimum=0)
         check_count("min_items_per_user", self.min_items_per_user, minimum=0)
         check_count("min_events_to_split", self.min_events_to_split, minimum=1)
-        check_count("seed", self.seed, minimum=0)
+        check_legacy_seed(self.seed)
         check_fraction("test_fraction", self.test_fraction)
 
     def split(self, events: Events, *, name: str) -> PreparedDataset:

@@ -59,7 +59,7 @@ def _named(since: str | None, until: str | None) -> tuple[tuple[str, str | None]
 def parse_time(name: str, text: str) -> int:
     """Unix seconds of an ISO 8601 date or time (UTC unless it says otherwise), or of a whole number of seconds.
 
-    A date is its first second; `2026-W48` is the Monday of a week.
+    A date is its first second; `2026-W48` is the Monday of a week, `20261125` a day like any other.
 
     Args:
       name: what to call it in errors.
@@ -68,7 +68,11 @@ def parse_time(name: str, text: str) -> int:
     Raises:
       UserError: it is neither.
     """
-    if re.fullmatch(r"[+-]?\d+", text):
+    if re.fullmatch(r"\d{4}", text):
+        raise UserError(
+            f"{name} must be a date such as {text}-01-01, got {text}: as Unix seconds it is written +{text}"
+        )
+    if re.fullmatch(r"[+-]?\d+", text) and not re.fullmatch(r"\d{8}", text):  # eight digits are a date: 20261125
         seconds = int(text)
         if abs(seconds) > _MAX_SECONDS:
             raise UserError(f"{name} must be in Unix seconds, got {text}: divide milliseconds by 1,000")

@@ -65,7 +65,7 @@ def read_user_metrics(path: Path | str) -> UserMetrics:
       UserError: if the file is missing or is no such table.
     """
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{path} cannot be read as per-user results ({error}): pass a file of evaluate") from error
     return from_frame(frame)

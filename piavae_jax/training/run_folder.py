@@ -143,7 +143,7 @@ def load(path: Path) -> RunFolder:
         name, digest, num_train_users = data["name"], data["digest"], int(data["train_users"])
         origin = None if info.get("origin") is None else Origin(**info["origin"])
         values = json.loads((path / _CONFIG).read_text(encoding="utf-8"))
-        vocabulary = pl.read_parquet(path / _VOCABULARY)
+        vocabulary = pl.read_parquet(path / _VOCABULARY, glob=False)
     try:
         config = configs.from_dict(values)
     except UserError as error:

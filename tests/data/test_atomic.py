@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from piavae_jax.data.atomic import new_file, new_folder
@@ -127,3 +128,25 @@ def test_a_file_that_cannot_be_written_is_a_users_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"), new_file(tmp_path / "file" / "page.html"):
         pass
+
+
+def test_what_another_process_made_meanwhile_is_kept(tmp_path):
+    with pytest.raises(UserError, match="exists already"), new_folder(tmp_path / "set", overwrite=False, marker=MARKER):
+        write(tmp_path / "set", "theirs")
+    assert (tmp_path / "set" / MARKER).read_text() == "theirs"
+    assert names(tmp_path) == ["set"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_disk_is_a_users_error_where_polars_writes(tmp_path):
+    full = r"cannot be written \(No space left on device\)"
+
+    def fill(path):
+        path.symlink_to("/dev/full")
+        pl.DataFrame({"item": range(1000)}).write_parquet(path)
+
+    with pytest.raises(UserError, match=full), new_folder(tmp_path / "set", overwrite=False, marker=MARKER) as staging:
+        fill(staging / "table.parquet")
+    with pytest.raises(UserError, match=full), new_file(tmp_path / "table.parquet") as staged:
+        fill(staged)
+    assert names(tmp_path) == []

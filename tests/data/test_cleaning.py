@@ -135,3 +135,14 @@ def test_a_large_log_is_coded_as_numpy_would():
     expected = list(dict.fromkeys(zip(users.tolist(), items.tolist(), strict=True)))
     assert _pairs(events) == expected
     assert events.users.dtype == events.items.dtype == np.int32
+
+
+@pytest.mark.parametrize("dtype", [pl.UInt64, pl.Int128])
+def test_wide_integers_are_ids_while_they_fit(dtype):
+    events = clean(_log(user=pl.Series([7, 5], dtype=dtype), item=[1, 2]))
+    assert _pairs(events) == [(7, 1), (5, 2)]
+    assert events.user_ids.dtype == pl.Int64
+    with pytest.raises(
+        UserError, match=r"log has user ids beyond 64-bit signed integers \(1, .* row 2\): make them str"
+    ):
+        clean(_log(user=pl.Series([7, 2**63], dtype=dtype), item=[1, 2]))

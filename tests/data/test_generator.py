@@ -151,3 +151,8 @@ def test_refuses_impossible_shapes(change, message):
 def test_names_the_shapes_there_are():
     with pytest.raises(UserError, match=r"shape must be one of tiny, .* got 'huge'"):
         find_shape("huge")
+
+
+def test_refuses_a_negative_seed():
+    with pytest.raises(UserError, match="seed must be an integer of at least 0, got -1"):
+        generate(SHAPES["tiny"], seed=-1)

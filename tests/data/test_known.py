@@ -135,3 +135,13 @@ def test_raw_sizes_are_those_of_the_data_at_hand(shared_data, name):
     data = np.load(shared_data / f"{name}.npz")
     sizes = next(sizes for known_name, sizes in known.RAW.items() if known._squeeze(known_name) == known._squeeze(name))
     assert sizes == (len(np.unique(data["users"])), len(np.unique(data["items"])), len(data["users"]))
+
+
+def test_items_known_by_titles_have_no_digest_of_numbers(dataset, monkeypatch):
+    monkeypatch.setitem(known.RAW, "mine", known.RawSizes(30, 11, 270))
+    monkeypatch.setattr(known, "SPLITS", (_published(dataset),))
+    titled = dataclasses.replace(dataset, items=dataset.items.with_columns(item_id=pl.col("item_id").cast(pl.String)))
+    assert [check.what for check in known.compare(titled) if "targets" in check.what] == [
+        "validation targets",
+        "test targets",
+    ]

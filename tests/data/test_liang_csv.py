@@ -1,3 +1,5 @@
+import dataclasses
+
 import literal_protocol
 import numpy as np
 import polars as pl
@@ -96,4 +98,28 @@ def test_refuses_files_that_do_not_fit(tmp_path, file, edit, message):
     if edit is not None:
         path.write_text(edit(text))
     with pytest.raises(UserError, match=message):
+        read_liang_csv(tmp_path / "csv", name="set")
+
+
+def test_an_id_may_have_any_character_but_a_line_break(tmp_path):
+    ids = [f"a{character}{number}" for number, character in enumerate("\u2028\u2029\x85\x0b\x0c\x1c ")]
+    dataset = _dataset(StrongGeneralization(6), text=True)
+    names = [*ids, *dataset.items["item_id"][len(ids) :]]
+    dataset = dataclasses.replace(dataset, items=dataset.items.with_columns(item_id=pl.Series(names)))
+    write_liang_csv(dataset, tmp_path / "csv")
+    assert read_liang_csv(tmp_path / "csv", name="set").items["item_id"].to_list() == names
+
+
+def test_the_mark_that_some_editors_put_first_is_no_part_of_an_id(tmp_path):
+    dataset = _dataset(StrongGeneralization(6))
+    write_liang_csv(dataset, tmp_path / "csv")
+    path = tmp_path / "csv" / "unique_sid.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_liang_csv(tmp_path / "csv", name="set").items["item_id"].equals(dataset.items["item_id"])
+
+
+def test_without_training_rows_there_is_nothing_to_learn_from(tmp_path):
+    write_liang_csv(_dataset(StrongGeneralization(6)), tmp_path / "csv")
+    (tmp_path / "csv" / "train.csv").write_text("uid,sid\n")
+    with pytest.raises(UserError, match=r"train.csv has no rows: a model needs users to train on"):
         read_liang_csv(tmp_path / "csv", name="set")

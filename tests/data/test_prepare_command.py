@@ -338,6 +338,13 @@ def test_existing_outputs_are_refused_before_any_work(folder, capsys):
     assert "out exists already" in _fails(capsys, *missing, folder / "new", "--export-liang-csv", folder / "out")
 
 
+@pytest.mark.parametrize("exported", ["new", "new/csv", "."])
+def test_two_outputs_in_one_place_are_refused_before_any_work(folder, capsys, exported):
+    command = ("npz", "--input", folder / "nothing.npz", "--out", folder / "new", "--overwrite")
+    message = _fails(capsys, *command, "--export-liang-csv", folder / exported)
+    assert "--export-liang-csv must name a folder apart from --out" in message
+
+
 def test_the_script_itself(tmp_path):
     def script(*arguments):
         command = [sys.executable, str(ROOT / "bin" / "prepare.py"), *arguments]

@@ -164,3 +164,10 @@ def test_vocabulary_digest_depends_on_ids_order_and_type(dataset):
     assert (
         dataset.vocabulary_digest == dataset.manifest.vocabulary_digest == vocabulary_digest(dataset.items["item_id"])
     )
+
+
+def test_a_folder_is_taken_by_its_name_not_as_a_pattern(dataset, tmp_path):
+    other = dataclasses.replace(dataset, items=dataset.items.with_columns(item_id=dataset.items["item_id"] + 100))
+    write_prepared(other, tmp_path / "set1")
+    write_prepared(dataset, tmp_path / "set[1]")
+    assert load_prepared(tmp_path / "set[1]").items.equals(dataset.items)

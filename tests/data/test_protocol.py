@@ -138,3 +138,8 @@ def test_counts_of_movielens_1m(shared_data):
     counts = StrongGeneralization(600).split(clean(Interactions(events), min_rating=4), name="x").manifest.counts
     assert (counts.users, counts.filtered_items, counts.interactions) == (6_034, 3_533, 575_272)
     assert (counts.train_users, counts.validation.users, counts.test.users) == (4_834, 600, 600)
+
+
+def test_a_seed_that_the_legacy_generator_does_not_take_is_refused():
+    with pytest.raises(UserError, match=r"seed must be an integer from 0 to 4294967295, got 20261125000000"):
+        StrongGeneralization(5, seed=20261125000000)

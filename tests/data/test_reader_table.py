@@ -248,3 +248,17 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=r"a folder without \.parquet files"):
         collect(tmp_path / "folder")
+
+
+def test_what_a_job_has_not_finished_is_not_read(tmp_path):
+    for folder, user in (("day=1", 1), ("_temporary/0", 2), (".staging", 3)):
+        (tmp_path / folder).mkdir(parents=True)
+        pl.DataFrame({"who": [user], "what": [10]}).write_parquet(tmp_path / folder / "part.parquet")
+    assert collect(tmp_path, **COLUMNS).rows() == [(1, 10)]
+
+
+def test_a_files_own_columns_are_not_taken_from_the_names_of_its_folders(tmp_path):
+    (tmp_path / "who=7").mkdir()
+    file = tmp_path / "who=7" / "log.parquet"
+    pl.DataFrame({"who": [1, 2], "what": [10, 11]}).write_parquet(file)
+    assert collect(file, **COLUMNS).rows() == [(1, 10), (2, 11)]

@@ -23,6 +23,8 @@ def _log(**columns) -> Interactions:
         ("2024-02-29 06:30:01Z", datetime(2024, 2, 29, 6, 30, 1, tzinfo=UTC)),
         ("2024-02-29T06:30+02:00", datetime(2024, 2, 29, 4, 30, tzinfo=UTC)),
         ("2026-W48", datetime(2026, 11, 23, tzinfo=UTC)),
+        ("20261125", datetime(2026, 11, 25, tzinfo=UTC)),
+        ("+2026", datetime(1970, 1, 1, 0, 33, 46, tzinfo=UTC)),
         ("1709164800", datetime(2024, 2, 29, tzinfo=UTC)),
         ("-1", datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
         ("1970-01-01T00:00:00.25", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)),
@@ -38,6 +40,8 @@ def test_times_are_dates_in_utc_or_unix_seconds(text, time):
         ("yesterday", "since must be a date or a time such as 2026-11-25"),
         ("2024-02-30", "got '2024-02-30'"),
         ("", "got ''"),
+        ("2026", "since must be a date such as 2026-01-01, got 2026"),
+        ("20261325", "got '20261325'"),
         ("1709164800000", "divide milliseconds by 1,000"),
     ],
 )

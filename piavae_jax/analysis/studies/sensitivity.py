@@ -94,7 +94,7 @@ def read_points(root: Path) -> list[Point]:
     path = root / "trials.csv"
     if not path.is_file():
         raise UserError(f"{root} has no trials.csv: pass the --root of a search of bin/tune.py that has ended a trial")
-    trials = pl.read_csv(path)
+    trials = pl.read_csv(path, glob=False)
     varied = [name for name in trials.columns if "." in name]
     others = sorted(set(varied) - {WEIGHT, PATIENCE, SCALE})
     if others or WEIGHT not in varied:

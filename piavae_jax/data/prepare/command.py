@@ -11,10 +11,11 @@ from piavae_jax.data.atomic import check_replaceable
 from piavae_jax.data.cleaning import clean
 from piavae_jax.data.prepare.report import print_report
 from piavae_jax.data.prepare.sources import make_protocol, min_rating, needs_timestamps, read_interactions, window
+from piavae_jax.errors import UserError
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Prepare a data set as parsed options say; raises UserError, and nothing is then left on disk."""
+    """Prepare a data set as parsed options say; raises UserError, and nothing half-written is then left on disk."""
     _check_outputs(options)
     dataset = _read_split(options) if options.source == "liang-csv" else _split(options)
     with _step("write"):
@@ -27,6 +28,9 @@ def prepare(options: argparse.Namespace) -> None:
 def _check_outputs(options: argparse.Namespace) -> None:
     check_replaceable(options.out, overwrite=options.overwrite, marker=prepared.MANIFEST_FILE)
     if options.export_liang_csv is not None:
+        out, exported = options.out.resolve(), options.export_liang_csv.resolve()
+        if out == exported or out in exported.parents or exported in out.parents:
+            raise UserError(f"--export-liang-csv must name a folder apart from --out, got {exported} and {out}")
         check_replaceable(options.export_liang_csv, overwrite=options.overwrite, marker=liang_csv.ITEMS_FILE)
 
 

@@ -92,7 +92,9 @@ class _Source:
 
 def _open(path: Path, separator: str | None) -> _Source:
     if path.is_dir() or path.suffix in (".parquet", ".pq"):
-        return _Source(path, pl.scan_parquet(table_files(path), glob=False, hive_partitioning=True))
+        files = table_files(path)
+        partitioned = any("=" in part for file in files for part in file.relative_to(path).parent.parts)
+        return _Source(path, pl.scan_parquet(files, glob=False, hive_partitioning=partitioned))
     if separator is None:
         separator = "\t" if {".tsv", ".tab"} & set(path.suffixes) else ","
     if len(separator.encode()) != 1:
@@ -105,14 +107,15 @@ def _scan_text(path: Path, separator: str, types: Mapping[str, type[pl.DataType]
 
 
 def table_files(path: Path) -> list[Path]:
-    """The files that `read_table` reads for a path, in order.
+    """The files that `read_table` reads for a path, in order: none in folders of jobs that go on, `_temporary` or so.
 
     Raises:
       UserError: it is a folder without Parquet files.
     """
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in (".parquet", ".pq") and file.name[0] not in "._")
+    found = (file for file in path.rglob("*") if file.suffix in (".parquet", ".pq"))
+    files = sorted(file for file in found if not any(part[0] in "._" for part in file.relative_to(path).parts))
     if not files:
         raise UserError(f"{path} is a folder without .parquet files: give a file, or a folder of Parquet files")
     return files
