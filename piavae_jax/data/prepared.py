@@ -17,6 +17,8 @@ from piavae_jax.data.manifest import Counts, Manifest, RawCounts, SplitCounts
 from piavae_jax.errors import UserError
 
 MANIFEST_FILE = "manifest.json"
+MARKER_FILE = "train.indptr.npy"
+"""What a folder must hold to be replaced; exports have a manifest too."""
 ITEMS_FILE = "items.parquet"
 USERS_FILE = "users.parquet"
 
@@ -140,7 +142,7 @@ def write_prepared(dataset: PreparedDataset, folder: Path | str, *, overwrite: b
       UserError: if `folder` exists and `overwrite` is not set, or is not a prepared data set.
     """
     folder = Path(folder)
-    with new_folder(folder, overwrite=overwrite, marker=MANIFEST_FILE) as staging:
+    with new_folder(folder, overwrite=overwrite, marker=MARKER_FILE) as staging:
         for name, array in _arrays(dataset):
             np.save(staging / name, array, allow_pickle=False)
         dataset.items.write_parquet(staging / ITEMS_FILE)

@@ -66,7 +66,7 @@ def sample_users(
             SampleUser(
                 user=str(users.users[row]),
                 quality=float(quality[row]),
-                quantile=place / max(len(ranked) - 1, 1),
+                quantile=float(np.mean(quality[ranked] < quality[row])),
                 num_input=len(history),
                 num_target=len(target),
                 shown=_by_popularity(shown, train_users),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from piavae_jax.benchmark.formats import metric_title
 from piavae_jax.report.charts import LineChart, line_chart
 from piavae_jax.training import run_folder
+from piavae_jax.training.checkpoint import Checkpoints
 from piavae_jax.training.curves import TERMS
 from piavae_jax.training.ensemble import member_configs
 from piavae_jax.training.run_folder import RunFolder
@@ -27,12 +28,17 @@ class History(NamedTuple):
 
 
 def read_history(run: RunFolder) -> History:
-    """Read the epochs of a run, or of the members of a fused one."""
-    runs = [run]
+    """Read the epochs of a run, or of the members of a fused one.
+
+    Those of a run that was killed go beyond its checkpoint, which the parameters are from; they are left out.
+    """
     if run.config.fusion.fuses:
         folders = [Path(member.workdir) for member in member_configs(run.config, run.path)]
-        runs = [run_folder.load(path) for path in folders if run_folder.exists(path)]
-    records = [run_folder.read_metrics(one) for one in runs]
+        records = [run_folder.read_metrics(run_folder.load(path)) for path in folders if run_folder.exists(path)]
+    else:
+        with Checkpoints(run.path, read_only=True) as checkpoints:
+            last = checkpoints.epoch or 0
+        records = [[record for record in run_folder.read_metrics(run) if record["epoch"] <= last]]
     seconds = sum(record["train_seconds"] + record["validation_seconds"] for epochs in records for record in epochs)
     return History(records[0] if records else [], seconds)
 

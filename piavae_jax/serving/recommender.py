@@ -114,8 +114,10 @@ class Recommender:
         if not empty.any():
             return self.table(histories, users, ranked, source=MODEL)
         popular = self.popular(k, restriction)
-        ranked.items[empty], ranked.scores[empty] = popular.items, popular.scores
-        return self.table(histories, users, ranked, source=np.where(empty, POPULAR, MODEL))
+        filled = RankedRows(
+            *(np.where(empty[:, None], theirs, own) for theirs, own in zip(popular, ranked, strict=True))
+        )
+        return self.table(histories, users, filled, source=np.where(empty, POPULAR, MODEL))
 
     def popular(self, k: int, restriction: Restriction) -> RankedRows:
         """[1, K], the items with most training users."""
@@ -191,7 +193,7 @@ class Recommender:
         own = rows.indices[rows.indices != index]
         if not len(own):
             raise UserError(f"history must hold an item, other than {item!r}, that the model knows: it has none")
-        logs = self.scorer.log_probabilities(_without_each(own), index)
+        logs = self.scorer.log_probabilities(without_each(own), index)
         found = self.run.vocabulary.select("item_id", "title")[own].with_columns(
             effect=pl.Series(logs[-1] - logs[:-1]), anchor_distance=self._anchor_distances(own, index)
         )
@@ -275,7 +277,7 @@ def _similarity(table: np.ndarray, index: int, by: str) -> np.ndarray:
     return table @ table[index] / (lengths * lengths[index])
 
 
-def _without_each(items: np.ndarray) -> CSR:
+def without_each(items: np.ndarray) -> CSR:
     """n + 1 rows: the n items without the first, without the second, ... and at last all of them."""
     count = len(items)
     kept = ~np.eye(count + 1, count, dtype=bool)

@@ -334,7 +334,7 @@ def test_existing_outputs_are_refused_before_any_work(folder, capsys):
     (folder / "out" / "keep.txt").write_text("mine")
     missing = ("npz", "--input", folder / "nothing.npz", "--out")
     assert "out exists already" in _fails(capsys, *missing, folder / "out")
-    assert "has no manifest.json, so it is not replaced" in _fails(capsys, *missing, folder / "out", "--overwrite")
+    assert "has no train.indptr.npy, so it is not replaced" in _fails(capsys, *missing, folder / "out", "--overwrite")
     assert "out exists already" in _fails(capsys, *missing, folder / "new", "--export-liang-csv", folder / "out")
 
 

@@ -73,7 +73,7 @@ def test_a_folder_is_not_replaced_unasked(dataset, tmp_path):
 
 def test_overwrite_never_deletes_a_folder_of_something_else(dataset, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match=r"has no manifest.json, so it is not replaced"):
+    with pytest.raises(UserError, match=r"has no train.indptr.npy, so it is not replaced"):
         write_prepared(dataset, tmp_path, overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 

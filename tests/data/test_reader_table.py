@@ -262,3 +262,14 @@ def test_a_files_own_columns_are_not_taken_from_the_names_of_its_folders(tmp_pat
     file = tmp_path / "who=7" / "log.parquet"
     pl.DataFrame({"who": [1, 2], "what": [10, 11]}).write_parquet(file)
     assert collect(file, **COLUMNS).rows() == [(1, 10), (2, 11)]
+
+
+def test_parts_may_have_further_columns_and_narrower_integers(tmp_path):
+    parts = (
+        pl.DataFrame({"who": [1], "what": [10]}),
+        pl.DataFrame({"who": [2], "what": [11], "stars": [3.0]}),
+        pl.DataFrame({"who": [3], "what": [12]}, schema={"who": pl.Int32, "what": pl.Int32}),
+    )
+    for number, part in enumerate(parts):
+        part.write_parquet(tmp_path / f"part-{number}.parquet")
+    assert collect(tmp_path, **COLUMNS).rows() == [(1, 10), (2, 11), (3, 12)]

@@ -144,6 +144,16 @@ def test_a_fused_model_shows_its_member(fused_run, tmp_path):
     assert "of the fusion's first member" in text
 
 
+def test_epochs_beyond_the_checkpoint_are_not_told_of(pia_run, tmp_path):
+    shutil.copytree(pia_run, tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    later = json.dumps(last | {"epoch": last["epoch"] + 1, "best_epoch": last["epoch"] + 1})
+    (tmp_path / "run" / "metrics.jsonl").write_text("\n".join([*lines, later]) + "\n")
+    text = text_of(write_page(tmp_path / "run", tmp_path / "page.html")[0])
+    assert f"{last['epoch']} epochs; the best on validation is {last['best_epoch']} " in text
+
+
 def test_without_records_there_are_no_curves_and_a_sentence(pia_run, tmp_path):
     shutil.copytree(pia_run, tmp_path / "run")
     (tmp_path / "run" / "metrics.jsonl").unlink()

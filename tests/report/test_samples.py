@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import polars as pl
 
@@ -28,6 +30,10 @@ def test_users_are_taken_at_quantiles_and_hits_are_marked():
     train_users = generator.integers(1, 99, items)
     sampled = sample_users(results, held_out, lists, train_users, num_items=4)
     assert [user.quality for user in sampled] == [0.1, 0.3, 0.5, 0.65, 0.85]
+    assert [user.quantile for user in sampled] == [0.1, 0.3, 0.5, 0.65, 0.85]
+    alike = dataclasses.replace(results, values={"ndcg@100": np.where(quality < 0.7, 0.0, quality)})
+    sampled_alike = sample_users(alike, held_out, lists, train_users, num_items=4)
+    assert [user.quantile for user in sampled_alike] == [0, 0, 0, 0, 0.85]  # nobody is better than an equal
     for user in sampled:
         row = int(user.user[1:])
         assert [entry.is_hit for entry in user.recommended] == [True, False, False]

@@ -106,7 +106,7 @@ def test_row_groups_change_nothing(row_group, pia_run, log, whole, tmp_path, mon
 
 def test_lists_of_items_and_seen_ones(pia_run, recommender, log, tmp_path):
     (tmp_path / "allow.txt").write_text("".join(f"i{number}\n" for number in range(0, 40, 2)))
-    (tmp_path / "deny.txt").write_text("i4\ni6 \n\nnothing we know\n")
+    (tmp_path / "deny.txt").write_bytes(b"\xef\xbb\xbfi4\r\ni6 \r\n\r\nnothing we know\r\n")  # as Notepad saves it
     options = {"allow": tmp_path / "allow.txt", "deny": tmp_path / "deny.txt", "exclude_seen": False}
     run_job(pia_run, log, tmp_path / "recs", k=30, **options)
     allow = [f"i{number}" for number in range(0, 40, 2)]
@@ -122,6 +122,16 @@ def test_shards_together_are_the_whole(pia_run, log, whole, tmp_path):
     assert parts_of(tmp_path / "recs") == parts_of(whole[0])
     assert results[-1][0] == whole[1]
     assert (tmp_path / "recs" / "_SUCCESS").read_bytes() == (whole[0] / "_SUCCESS").read_bytes()
+
+
+def test_what_a_start_with_other_shards_left_is_removed_at_the_end(pia_run, log, whole, tmp_path):
+    output = tmp_path / "recs"
+    for number in (0, 2):  # as a killed process leaves it
+        (output / f".shard-{number}-of-4" / "spill").mkdir(parents=True)
+        (output / f".shard-{number}-of-4" / "spill" / "rows.arrow").write_text("someone's rows")
+        (output / f".shard-{number}-of-4" / "lock").touch()
+    run_job(pia_run, log, output)
+    assert {path.name for path in output.iterdir()} == {path.name for path in whole[0].iterdir()}
 
 
 def test_more_shards_than_parts(pia_run, log, whole, tmp_path):

@@ -267,9 +267,14 @@ def test_what_is_there_is_replaced_only_if_asked_for(exported, runs, tmp_path):
         export_run(runs["cdae"], exported, console=console())
     assert (exported / "manifest.json").read_text() == before
     (tmp_path / "mine").write_text("keep")
-    with pytest.raises(UserError, match=r"has no manifest\.json, so it is not replaced"):
+    with pytest.raises(UserError, match=r"has no vocabulary\.json, so it is not replaced"):
         export_run(runs["cdae"], tmp_path, overwrite=True, console=console())
+    write_prepared(tiny_dataset(), tmp_path / "data")  # which has a manifest.json too
+    with pytest.raises(UserError, match="data exists and has no vocabulary"):
+        export_run(runs["cdae"], tmp_path / "data", overwrite=True, console=console())
     export_run(runs["cdae"], tmp_path / "out", console=console())
+    with pytest.raises(UserError, match=r"out exists and has no train\.indptr\.npy"):
+        write_prepared(tiny_dataset(), tmp_path / "out", overwrite=True)
     assert export_run(runs["multvae"], tmp_path / "out", overwrite=True, console=console())["model"] == "multvae"
 
 

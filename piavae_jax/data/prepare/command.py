@@ -26,7 +26,7 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
-    check_replaceable(options.out, overwrite=options.overwrite, marker=prepared.MANIFEST_FILE)
+    check_replaceable(options.out, overwrite=options.overwrite, marker=prepared.MARKER_FILE)
     if options.export_liang_csv is not None:
         out, exported = options.out.resolve(), options.export_liang_csv.resolve()
         if out == exported or out in exported.parents or exported in out.parents:

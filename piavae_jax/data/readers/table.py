@@ -94,7 +94,14 @@ def _open(path: Path, separator: str | None) -> _Source:
     if path.is_dir() or path.suffix in (".parquet", ".pq"):
         files = table_files(path)
         partitioned = any("=" in part for file in files for part in file.relative_to(path).parent.parts)
-        return _Source(path, pl.scan_parquet(files, glob=False, hive_partitioning=partitioned))
+        scan = pl.scan_parquet(
+            files,
+            glob=False,
+            hive_partitioning=partitioned,
+            extra_columns="ignore",  # that later parts have; which are read, the first says
+            cast_options=pl.ScanCastOptions(integer_cast="upcast"),
+        )
+        return _Source(path, scan)
     if separator is None:
         separator = "\t" if {".tsv", ".tab"} & set(path.suffixes) else ","
     if len(separator.encode()) != 1:

@@ -151,7 +151,7 @@ def _read_list(file: Path | None, recommender: Recommender) -> pl.Series | None:
     if file is None:
         return None
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}): pass a text file with an item id a line") from error
     ids, dtype = pl.Series("item", filter(None, lines), dtype=pl.String), recommender.items.ids.dtype

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from piavae_jax.errors import UserError
 FORMAT_VERSION = 1
 MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
 MAX_PARTS = 2**16
+_SHARD, _LOCK = "shard-", "lock"
 
 
 class Log(NamedTuple):
@@ -43,7 +45,7 @@ class Shard(NamedTuple):
     @property
     def name(self) -> str:
         """Such as `shard-0-of-4`."""
-        return f"shard-{self.number}-of-{self.total}"
+        return f"{_SHARD}{self.number}-of-{self.total}"
 
 
 def parse_shard(text: str) -> Shard:
@@ -148,11 +150,15 @@ def finish_job(job: Job, totals: dict[str, int]) -> None:
     staged.replace(job.output / SUCCESS)
     for abandoned in [*job.output.glob(f".{MANIFEST}.*"), *job.output.glob(f".{SUCCESS}.*")]:
         abandoned.unlink(missing_ok=True)
+    for folder in job.output.glob(f".{_SHARD}*"):  # of starts with another number of shards
+        gone_or_used = contextlib.suppress(FileNotFoundError, UserError)
+        with gone_or_used, exclusive(folder / _LOCK, refusal="it is worked on"):
+            _clear(folder)
 
 
 @contextlib.contextmanager
 def workspace(job: Job, shard: Shard) -> Iterator[Path]:
-    """A hidden folder of one shard's own, kept for the next start where the block ends with an error.
+    """A hidden folder of one shard's own, removed, or kept for the next start where the block ends with an error.
 
     Raises:
       UserError: another process works on the same shard.
@@ -160,5 +166,16 @@ def workspace(job: Job, shard: Shard) -> Iterator[Path]:
     folder = job.output / f".{shard.name}"
     folder.mkdir(exist_ok=True)
     refusal = f"another process works on {shard.name} of {job.output}; wait for it, or give each its own --shard"
-    with exclusive(folder / "lock", refusal=refusal):
+    with exclusive(folder / _LOCK, refusal=refusal):
         yield folder
+        _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a locked folder with all that lies in it."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)  # on NFS a lock that is open stays until it is closed

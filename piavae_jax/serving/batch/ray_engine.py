@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import platform
-import shutil
 import socket
 import uuid
 from collections.abc import Iterator
@@ -91,7 +90,6 @@ def run_on_cluster(
             empty = [int(part) for part in np.flatnonzero(shard.owns(job.parts) & ~job.done())]
             nobody = to_histories(pl.DataFrame(schema=_schema(log)))
             Pipeline(recommender, lambda part: Part(part, nobody, 0), job, request, folder, listener).run(empty)
-        shutil.rmtree(folder)
 
 
 def _schema(log: Log) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What one process does of a job: lay its share of the log out on disk, then go through it part by part."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,6 @@ def run_shard(recommender: Recommender, log: Log, job: Job, shard: Shard, reques
                 return Part(part, spill.read(part), spill.interactions(part))
 
             Pipeline(recommender, read, job, request, folder, listener).run(parts)
-        shutil.rmtree(folder)
 
 
 def _lay_out(

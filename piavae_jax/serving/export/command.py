@@ -76,9 +76,9 @@ def export_run(
     unknown = [name for name in formats if name not in _FORMATS]
     if unknown or not formats:
         raise UserError(f"formats must be some of {', '.join(FORMATS)}, got {', '.join(formats) or 'none'}")
-    check_replaceable(out, overwrite=overwrite, marker=MANIFEST_FILE)
+    check_replaceable(out, overwrite=overwrite, marker=VOCABULARY_FILE)  # prepared data have a manifest.json too
     program = load_program(path)
-    with new_folder(out, overwrite=overwrite, marker=MANIFEST_FILE) as staging:
+    with new_folder(out, overwrite=overwrite, marker=VOCABULARY_FILE) as staging:
         differences = {}
         for name in dict.fromkeys(formats):
             with console.status(f"{name} ..."):

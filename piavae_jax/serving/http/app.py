@@ -52,7 +52,8 @@ class Server:
         Raises:
           UserError: it cannot be loaded.
         """
-        self._serve(await asyncio.to_thread(self._load))
+        async with self._reloading:
+            self._serve(await asyncio.to_thread(self._load))
 
     async def reload(self) -> bool:
         """Load the run again, beside the one that is served, and change over; on an error keep what there was.
@@ -62,8 +63,9 @@ class Server:
         async with self._reloading:
             try:
                 engine = await asyncio.to_thread(self._load)
-            except (UserError, OSError) as error:
-                self.last_error = str(error)
+            except Exception as error:  # a device without room, a damaged file: whatever it is, requests go on
+                expected = isinstance(error, UserError | OSError)
+                self.last_error = str(error) if expected else f"{type(error).__name__}: {error}"
                 self.metrics.reloads.labels("failed").inc()
                 return False
             old = self.batcher
@@ -128,7 +130,7 @@ def _add_routes(app: FastAPI, server: Server) -> None:
         # The answer is ours: to validate it again costs more than the model does.
         return JSONResponse({"run": batcher.engine.name, "recommendations": await batcher.submit(job)})
 
-    @app.get("/similar/{item}", response_model=schemas.SimilarResponse, responses=refusals(404))
+    @app.get("/similar/{item:path}", response_model=schemas.SimilarResponse, responses=refusals(404))
     async def similar(
         item: str, k: Annotated[int, Query(ge=1)] = 10, by: Literal["decoder", "anchors"] = "decoder"
     ) -> Response:

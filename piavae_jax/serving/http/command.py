@@ -44,8 +44,6 @@ async def _serve(run: Path, bound: socket.socket, limits: Limits, console: Conso
     host, port = bound.getsockname()[:2]
     app = make_app(lambda: Engine.load(run, limits), limits, hosts=_LOCAL if host == "127.0.0.1" else None)
     server = app.state.server
-    with console.status("loading the run and compiling"):
-        await server.start()
 
     async def reload() -> None:
         if await server.reload():
@@ -62,6 +60,8 @@ async def _serve(run: Path, bound: socket.socket, limits: Limits, console: Conso
 
     if hasattr(signal, "SIGHUP"):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+    with console.status("loading the run and compiling"):
+        await server.start()  # a SIGHUP that comes now waits for it
     engine = server.batcher.engine
     console.print(f"{engine.name}: {engine.num_items:,} items at http://{host}:{port}", highlight=False)
     console.print("SIGHUP loads the run again, SIGTERM or Ctrl-C ends the server", highlight=False)

@@ -17,7 +17,7 @@ from piavae_jax.serving.http.limits import Limits
 from piavae_jax.serving.http.search import TitleSearch
 from piavae_jax.serving.items import UNKNOWN
 from piavae_jax.serving.ranking import rank_rows
-from piavae_jax.serving.recommender import MODEL, POPULAR
+from piavae_jax.serving.recommender import MODEL, POPULAR, without_each
 from piavae_jax.serving.scorer import BATCH_SIZES, Restriction
 
 _SIMILAR_KEPT = 4_096  # lists
@@ -73,8 +73,14 @@ class Engine:
         for size in (size for size in BATCH_SIZES if size <= self.limits.users):
             for length in _powers_of_two(longest):
                 self.recommender.scorer.scores(_equal_rows(size, length))
-        for count in _powers_of_two(min(self.limits.explained_history, self.num_items)):
-            self.recommender.scorer.log_probabilities(_equal_rows(count + 1, count), 0)
+        explained: set[tuple[int, int]] = set()
+        for count in range(1, min(self.limits.explained_history, self.num_items) + 1):
+            rows = without_each(np.arange(count, dtype=np.int32))
+            packed = [batch.packed for batch in self.recommender.scorer.batches(rows)]
+            shapes = {(len(one.lengths), len(one.items)) for one in packed}
+            if not shapes <= explained:
+                explained |= shapes
+                self.recommender.scorer.log_probabilities(rows, 0)
         self.similar(self._ids[0], 1) if self.num_items > 1 else None
 
     def job(

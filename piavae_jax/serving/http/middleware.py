@@ -41,7 +41,7 @@ class Guard:
             await self._guarded(scope, receive, send_noted)
         finally:
             # A route's pattern, never the path: clients must not be able to make metrics grow.
-            route = getattr(scope.get("route"), "path", "other")
+            route = getattr(scope.get("route"), "path", "other").replace(":path", "")
             method = scope["method"] if scope["method"] in ("GET", "POST") else "other"
             self._metrics.requests.labels(route, method, str(status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)

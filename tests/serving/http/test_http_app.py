@@ -1,17 +1,22 @@
 """The app in process: answers as `Recommender` gives them, refusals with a sentence, reloads without a lost request."""
 
 import asyncio
+import dataclasses
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import polars as pl
 import pytest
+from random_runs import write_run
+from tiny_runs import tiny_config
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from starlette.testclient import TestClient
 
 from piavae_jax.errors import UserError
+from piavae_jax.serving import scorer
 from piavae_jax.serving.http import Engine, Limits, make_app
 
 LIMITS = Limits(users=8, history=12, explained_history=6, list_items=20, k=30, body_bytes=20_000)
@@ -168,3 +173,35 @@ def test_a_reload_under_load_loses_nothing_and_a_failed_one_keeps_the_run(recomm
         assert client.portal.call(app.state.server.reload) is False
         assert client.get("/health").json()["last_reload_error"] == "the run is gone"
         assert ask(0).status_code == 200
+
+
+def test_a_reload_that_fails_in_an_unexpected_way_is_told_too(recommender):
+    engines = iter([Engine(recommender, LIMITS)])
+
+    def load():
+        for engine in engines:
+            return engine
+        raise RuntimeError("the device has no room")
+
+    app = make_app(load, LIMITS)
+    with TestClient(app) as client:
+        assert client.portal.call(app.state.server.reload) is False
+        assert client.get("/health").json()["last_reload_error"] == "RuntimeError: the device has no room"
+        assert 'piavae_reloads_total{outcome="failed"} 1.0' in client.get("/metrics").text
+        assert client.post("/recommend", json={"histories": [["i1"]]}).status_code == 200
+
+
+def test_an_id_may_have_a_slash(dataset, tmp_path):
+    items = dataset.items.with_columns(item_id=pl.concat_str(pl.lit("a/"), "item_id"))
+    run = write_run(tmp_path / "run", tiny_config(), dataclasses.replace(dataset, items=items))
+    with TestClient(make_app(lambda: Engine.load(run, LIMITS), LIMITS)) as client:
+        assert client.get("/similar/a%2Fi4").json()["item"]["item_id"] == "a/i4"
+
+
+def test_explaining_compiles_nothing(recommender):
+    engine = Engine(recommender, dataclasses.replace(LIMITS, explained_history=39))
+    engine.warm_up()
+    compiled = scorer._log_probability._cache_size()
+    for count in range(1, 39):
+        engine.explain([f"i{number}" for number in range(count)], "i39")
+    assert scorer._log_probability._cache_size() == compiled

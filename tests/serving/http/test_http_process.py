@@ -63,6 +63,29 @@ def test_a_changed_link_is_served_after_sighup_and_every_request_is_answered(dat
     assert set(answers) == {(200, "tiny"), (200, "later")}
 
 
+def test_a_sighup_that_comes_while_the_run_is_loaded_waits_for_it(pia_run, tmp_path):
+    """A script that changes a link and tells the server must not end one that has just been started."""
+    code = (
+        "import os, pathlib, signal, sys, time\n"
+        "from rich.console import Console\n"
+        "from piavae_jax.serving.http import command, limits\n"
+        "load, loaded = command.Engine.load, []\n"
+        "def slow(run, limits):\n"
+        "    if not loaded:\n"
+        "        os.kill(os.getpid(), signal.SIGHUP)\n"
+        "        time.sleep(0.5)\n"
+        "    loaded.append(load(run, limits))\n"
+        "    if len(loaded) == 2:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return loaded[-1]\n"
+        "command.Engine.load = slow\n"
+        "command.serve(pathlib.Path(sys.argv[1]), host='127.0.0.1', port=0, limits=limits.Limits(), console=Console())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(pia_run)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "items at http://" in done.stdout
+
+
 @contextmanager
 def asking(url):
     """Ask for recommendations again and again, by two threads: (status, run) of each answer; -1 for none."""
