@@ -38,6 +38,8 @@ def main() -> None:
     arguments = _parse()
     if not arguments.list and arguments.out is None:
         raise UserError("--out is missing: pass a folder for what is found, or --list")
+    if not 0 <= arguments.seed < 2**32:
+        raise UserError(f"--seed must be at least 0 and below 2**32, got {arguments.seed}: choose any")
     from piavae_jax.analysis.harness.command import list_studies, run_studies
     from piavae_jax.analysis.harness.gathering import Sources
 

@@ -16,7 +16,7 @@ class MaskStatistics(NamedTuple):
     variance: jax.Array
     """float32[B], `tr Var_b[mu(x_h)]`, unbiased."""
     largest: jax.Array
-    """float32[B], `||Var_b[mu(x_h)]||_2`, its largest eigenvalue, likewise."""
+    """float32[B], `||Var_b[mu(x_h)]||_2`, its largest eigenvalue; of fewer masks than D it is too large on average."""
     drift: jax.Array
     """float32[B], `E_b ||mu(x_h) - ebar||^2`."""
 

@@ -38,10 +38,10 @@ def aggregated_log_density(z: jax.Array, posterior: Posterior) -> jax.Array:
     return priors.mixture_log_density(z, posterior)
 
 
-def kl_decomposition(posterior: Posterior, *, samples: int = 1, key: jax.Array) -> KLDecomposition:
+def kl_decomposition(posterior: Posterior, *, samples: int = 1, repeats: int = 1, key: jax.Array) -> KLDecomposition:
     """Decompose the mean KL from N(0, I) of U users (Eq. 7), by Monte Carlo.
 
-    The population is these U posteriors, equally likely (pass several masks of every user for the masked aggregate):
+    The population is these U posteriors, equally likely (for the masked aggregate, several masks of every user):
     `I = mean over u of E_{q_u} [log q_u(z) - log q(z)]` with q their mixture, which is exact, not a sample of it. What
     I would be over more users is another question: it cannot exceed `log U` here, and where it comes near, U rows are
     too few to tell (McAllester & Stratos 2020, https://arxiv.org/abs/1811.04251).
@@ -49,14 +49,15 @@ def kl_decomposition(posterior: Posterior, *, samples: int = 1, key: jax.Array) 
     Args:
       posterior: `[U, D]`.
       samples: S draws from each posterior; O(S U^2 D) time.
+      repeats: how often each user is among the U, all users once, then all again; standard errors are over users.
       key: a PRNG key, consumed here.
     """
     posterior = jax.tree.map(jnp.asarray, posterior)
     kl = np.asarray(priors.gaussian_kl(posterior), np.float64)
     information, mismatch = (np.asarray(part, np.float64) for part in _log_ratios(posterior, samples, key))
-    return KLDecomposition(
-        _estimate(kl), _estimate(information), _estimate(mismatch), ceiling=math.log(len(posterior.mean))
-    )
+    of_users = [values.reshape(repeats, -1).mean(axis=0) for values in (kl, information, mismatch)]
+    mean_kl, mutual_information, marginal_kl = map(_estimate, of_users)
+    return KLDecomposition(mean_kl, mutual_information, marginal_kl, ceiling=math.log(len(posterior.mean)))
 
 
 @partial(jax.jit, static_argnums=1)

@@ -80,6 +80,8 @@ def snapshots_of(subject: Subject) -> Iterator[tuple[int, Subject]]:
     recipe = build_recipe(run.config, run.catalogue)
     with Snapshots(run.path, read_only=True) as snapshots:
         for epoch in snapshots.epochs:
+            if epoch not in records:  # a run that was killed goes on before it
+                continue
             beta, anchor_weight = (float(records[epoch][name]) for name in ("beta", "anchor_weight"))
             params = snapshots.restore(epoch, recipe, run.config)
             yield epoch, subject._replace(params=params, beta=beta, anchor_weight=anchor_weight)

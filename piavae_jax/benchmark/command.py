@@ -40,7 +40,7 @@ def run_benchmark(plan: Plan, *, seeds: int, console: Console, command: str, pro
             else:
                 run_systems(systems, dataset, plan.out, seeds=seeds, console=console)
         except KeyboardInterrupt:
-            console.print(f"what is done is in {plan.out}; the same command goes on", highlight=False)
+            console.print(f"what is done is in {plan.out}; the same command goes on", highlight=False, markup=False)
             raise
         report_benchmark(plan.out, console=console)
 

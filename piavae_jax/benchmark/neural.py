@@ -98,7 +98,7 @@ def _train_all(points: Sequence[_Point], dataset: PreparedDataset, console: Cons
     diverged: NonFiniteLoss | None = None
     for number, point in enumerate(points):
         if len(points) > 1:
-            console.print(f"    {point.workdir.name}", highlight=False)
+            console.print(f"    {point.workdir.name}", highlight=False, markup=False)
         try:
             qualities[number] = _train(point, dataset, console)
         except NonFiniteLoss as error:

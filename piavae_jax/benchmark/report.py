@@ -73,7 +73,7 @@ def write_report(report: Report, root: Path, console: Console) -> None:
     write_text(root / f"{COMPARISONS}.csv", table.write_csv())
     _show(report, console)
     written = [f"{RESULTS}.md, .csv, .json", f"{COMPARISONS}.csv", *([picture] if picture else [])]
-    console.print(f"written to  {root}\n  {', '.join(written)}", highlight=False, soft_wrap=True)
+    console.print(f"written to  {root}\n  {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _draw(report: Report, root: Path, console: Console) -> str | None:
@@ -87,7 +87,7 @@ def _draw(report: Report, root: Path, console: Console) -> str | None:
     try:
         draw_matrix(means, rows, root / PICTURE, labels=labels, title=report.info["data"]["name"])
     except UserError as error:
-        console.print(f"no {PICTURE}: {error}", highlight=False)
+        console.print(f"no {PICTURE}: {error}", highlight=False, markup=False)
         return None
     return PICTURE
 

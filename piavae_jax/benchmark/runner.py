@@ -52,7 +52,7 @@ def run_systems(
 
 def show_job(job: Job, position: int, total: int, left: str, console: Console) -> None:
     """A line such as "4/65  Multi-VAE, seed 2  (about 20 min left)"."""
-    console.print(f"{position}/{total}  {job.label}{left and f'  ({left})'}", highlight=False)
+    console.print(f"{position}/{total}  {job.label}{left and f'  ({left})'}", highlight=False, markup=False)
 
 
 def plan_jobs(systems: Sequence[System], root: Path, *, seeds: int, console: Console) -> tuple[list[Job], list[Job]]:

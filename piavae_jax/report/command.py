@@ -38,7 +38,8 @@ def report_run(workdir: Path, *, out: Path, data: Path | None = None, console: C
         with new_file(out) as staged:
             staged.write_text(page, encoding="utf-8")
     _show(findings, console)
-    console.print(f"written to  {out}  ({len(page.encode()) / 1e3:,.0f} kB)", highlight=False, soft_wrap=True)
+    size = f"{len(page.encode()) / 1e3:,.0f} kB"
+    console.print(f"written to  {out}  ({size})", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(findings: Findings, console: Console) -> None:

@@ -114,10 +114,9 @@ class Recommender:
         if not empty.any():
             return self.table(histories, users, ranked, source=MODEL)
         popular = self.popular(k, restriction)
-        filled = RankedRows(
-            *(np.where(empty[:, None], theirs, own) for theirs, own in zip(popular, ranked, strict=True))
-        )
-        return self.table(histories, users, filled, source=np.where(empty, POPULAR, MODEL))
+        items = np.where(empty[:, None], popular.items, ranked.items)
+        scores = np.where(empty[:, None], popular.scores, ranked.scores)
+        return self.table(histories, users, RankedRows(items, scores), source=np.where(empty, POPULAR, MODEL))
 
     def popular(self, k: int, restriction: Restriction) -> RankedRows:
         """[1, K], the items with most training users."""

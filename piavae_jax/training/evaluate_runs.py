@@ -65,7 +65,7 @@ def evaluate_runs(
     console.print(groups_table(averaged, groups, title="by number of interactions"))
     for model, name in zip(trained, names, strict=True):
         folder = write_results(model.run, systems[name], dataset, split=split)
-        console.print(f"written to  {folder}", highlight=False)
+        console.print(f"written to  {folder}", highlight=False, markup=False)
 
 
 def load_data_of(run: RunFolder, path: Path | None = None) -> PreparedDataset:

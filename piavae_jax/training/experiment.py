@@ -110,6 +110,7 @@ def _run_fused(
         f"run folder  {workdir}\n  fusion/ (all that recommends), members/, results/\n"
         f"next  python bin/evaluate.py --workdir {workdir}",
         highlight=False,
+        markup=False,
     )
     return result
 
@@ -143,11 +144,12 @@ def _show_results(
     try:
         draw_curves(result.records, workdir / CURVES, title=f"{name} on {dataset.name}")
     except UserError as error:
-        console.print(f"no {CURVES}: {error}", highlight=False)
+        console.print(f"no {CURVES}: {error}", highlight=False, markup=False)
     console.print(
         f"run folder  {workdir}\n  metrics.jsonl, {CURVES}, results/, checkpoints/\n"
         f"next  python bin/evaluate.py --workdir {workdir}",
         highlight=False,
+        markup=False,
     )
 
 

@@ -21,7 +21,9 @@ class Snapshots(ManagedFolder):
             raise UserError(
                 f"{workdir} holds no {FOLDER}: train it with --config.training.snapshot_epochs=10, or another number"
             )
-        options = ocp.CheckpointManagerOptions(create=not read_only, read_only=read_only)
+        options = ocp.CheckpointManagerOptions(
+            create=not read_only, read_only=read_only, cleanup_tmp_directories=not read_only
+        )
         super().__init__(ocp.CheckpointManager(folder, options=options))
 
     @property
@@ -32,7 +34,8 @@ class Snapshots(ManagedFolder):
     def save(self, epoch: int, params: dict) -> None:
         """Keep the parameters of an epoch, unless they are there: a run that goes on after a crash gives them again."""
         if epoch not in self._manager.all_steps():
-            self._manager.save(epoch, args=ocp.args.StandardSave(params))
+            # Forced: after a crash the run may be at an epoch before the last one that was kept.
+            self._manager.save(epoch, args=ocp.args.StandardSave(params), force=True)
 
     def restore(self, epoch: int, recipe: Recipe, config: ExperimentConfig) -> dict:
         """Read back the parameters of an epoch onto one device here.

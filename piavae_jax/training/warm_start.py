@@ -136,7 +136,8 @@ def _read(path: Path, config: ExperimentConfig) -> tuple[RunFolder, dict]:
 
 def _check_body(source: RunFolder, config: ExperimentConfig) -> None:
     ours, theirs = configs.to_dict(config), configs.to_dict(source.config)
-    for part, name in _BODY:
+    has_pseudo_inputs = config.prior.kind == "vamp" or config.model.name == "hvamp"
+    for part, name in _BODY if has_pseudo_inputs else _BODY[:-1]:
         if ours[part][name] != theirs[part][name]:
             raise UserError(
                 f"{source.path} has config.{part}.{name}={theirs[part][name]!r}, the new run {ours[part][name]!r}; a "

@@ -80,12 +80,12 @@ def report_search(
             IMPORTANCE: lambda path: draw_importances(study.importances(), path, title=title),
         }
         written += [name for name, draw in pictures.items() if _draw(draw, root / name, console)]
-    console.print(f"folder  {root}\n  {', '.join(written)}, trial-*/", highlight=False)
+    console.print(f"folder  {root}\n  {', '.join(written)}, trial-*/", highlight=False, markup=False)
     if best is not None:
         folder = root / trial_folder(best.number)
-        console.print(f"next  python bin/evaluate.py --workdir {folder}", highlight=False, soft_wrap=True)
+        console.print(f"next  python bin/evaluate.py --workdir {folder}", highlight=False, markup=False, soft_wrap=True)
         settings = {**overrides, **best.settings, "name": f"{config.name}-best"}
-        console.print(f"or    {train_command(file, settings)}", highlight=False, soft_wrap=True)
+        console.print(f"or    {train_command(file, settings)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _draw(draw: Callable[[Path], None], path: Path, console: Console) -> bool:
@@ -93,7 +93,7 @@ def _draw(draw: Callable[[Path], None], path: Path, console: Console) -> bool:
     try:
         draw(staged)
     except UserError as error:
-        console.print(f"no {path.name}: {error}", highlight=False)
+        console.print(f"no {path.name}: {error}", highlight=False, markup=False)
         return False
     staged.replace(path)
     return True

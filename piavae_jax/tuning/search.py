@@ -113,7 +113,7 @@ def _run_trial(claim: Claim, config: ExperimentConfig, dataset: PreparedDataset,
     try:
         own = apply_settings(config, claim.settings)
     except UserError as error:  # each value may be, but not beside the others
-        console.print(f"  {error}", highlight=False)
+        console.print(f"  {error}", highlight=False, markup=False)
         return TrialState.FAIL
     listeners: list[Listener] = [TrialListener(claim.trial, claim.workdir, epochs_reported=claim.epochs_reported)]
     try:
@@ -124,6 +124,6 @@ def _run_trial(claim: Claim, config: ExperimentConfig, dataset: PreparedDataset,
     except TrialPruned:
         return TrialState.PRUNED
     except NonFiniteLoss as error:
-        console.print(f"  {error}", highlight=False)
+        console.print(f"  {error}", highlight=False, markup=False)
         return TrialState.FAIL
     return TrialState.COMPLETE

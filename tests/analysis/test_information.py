@@ -53,6 +53,18 @@ def test_the_parts_add_up():
     assert 0 < found.mutual_information.standard_error < 0.1
 
 
+def test_repeats_of_a_user_are_no_further_users():
+    once = random_posterior(40, 4)
+    twice = Posterior(*(jnp.concatenate([part, part]) for part in once))
+    found, alone = (
+        analysis.kl_decomposition(posterior, samples=400, repeats=repeats, key=KEY)
+        for posterior, repeats in ((twice, 2), (once, 1))
+    )
+    np.testing.assert_allclose(found.mean_kl, alone.mean_kl, rtol=1e-5)
+    np.testing.assert_allclose(found.marginal_kl.standard_error, alone.marginal_kl.standard_error, rtol=0.1)
+    assert found.ceiling == np.log(80)
+
+
 def test_units_are_active_where_their_means_vary():
     mean = np.zeros((50, 4), np.float32)
     mean[:, 1], mean[:, 2] = np.linspace(-1, 1, 50), np.linspace(-0.1, 0.1, 50)

@@ -7,6 +7,7 @@ import pytest
 
 from piavae_jax import analysis, priors
 from piavae_jax.analysis import measurements
+from piavae_jax.config import apply_settings
 
 KEY, ETA = jax.random.key(5), 1e-3
 
@@ -85,6 +86,43 @@ def test_drift_is_measured_from_both_kinds_of_anchors(subject, dataset, posterio
     without = measurements.measure_drift(plain, dataset.train, masks=4, k=5, curved=3, key=KEY).users
     assert without["own_drift"].null_count() == 50
     assert without.drop("own_drift").equals(users.drop("own_drift"))
+
+
+def test_drift_is_from_the_anchors_that_minimise_eq_9_over_masks(subject, dataset):
+    found = measurements.measure_drift(subject, dataset.train, masks=4, k=5, curved=3, key=KEY).users
+    mask_key, _ = jax.random.split(KEY)
+    means = np.stack(
+        [
+            analysis.encode_rows(subject.model, subject.params, dataset.train, mask=subject.mask, key=one).mean
+            for one in jax.random.split(mask_key, 4)
+        ]
+    )
+    rows = np.zeros((50, 40))
+    for user in range(50):
+        rows[user, dataset.train.row(user)] = 1
+    shares = rows / rows.sum(axis=1, keepdims=True)
+
+    def eq_9(anchors):
+        distances = np.square(means[:, :, None] - anchors[None, None]).sum(axis=-1)
+        return np.mean(np.sum(shares[None] * distances, axis=-1))
+
+    def anchors_of(points):  # each the mean of its users' posterior means, weighted as Eq. 9 does
+        weights = shares / np.maximum(shares.sum(axis=0), 1e-9)
+        return weights.T @ points
+
+    best, clean = (
+        anchors_of(means.mean(axis=0)),
+        anchors_of(analysis.encode_rows(subject.model, subject.params, dataset.train).mean),
+    )
+    assert eq_9(best) < eq_9(clean)
+    expected = np.square(means - (shares @ best)[None]).sum(axis=-1).mean(axis=0)
+    np.testing.assert_allclose(found["drift"], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("change", [{"prior.kind": "composite"}, {"model.reconstruction": "warp"}])
+def test_other_objectives_have_no_curvature_here(subject, dataset, change):
+    other = subject._replace(config=apply_settings(subject.config, change))
+    assert measurements.measure_drift(other, dataset.train, masks=2, k=5, curved=3, key=KEY).curvature is None
 
 
 def test_masked_pairs_are_the_theorem_at_the_mean_distance():

@@ -15,6 +15,7 @@ import pytest
 from tiny_runs import NUM_ITEMS, TRAIN_USERS, recipe_of, tiny_config, tiny_dataset
 
 from piavae_jax import UserError
+from piavae_jax.config import apply_settings
 from piavae_jax.data.csr import from_pairs
 from piavae_jax.data.prepared import write_prepared
 from piavae_jax.training import run_folder
@@ -24,7 +25,7 @@ from piavae_jax.training.item_mapping import map_params, match_items, place_by_n
 from piavae_jax.training.layout import item_specs
 from piavae_jax.training.restore import restore
 from piavae_jax.training.session import build_session, start_state
-from piavae_jax.training.warm_start import WarmStart, find_origin, warm_state
+from piavae_jax.training.warm_start import WarmStart, _check_body, find_origin, warm_state
 
 ROOT = Path(__file__).parents[2]
 NEW = (3, 11, 20)
@@ -169,6 +170,13 @@ def test_anchors_start_afresh_where_there_were_none_and_are_left_out_where_there
     params, fresh = mapped(without, with_pia)
     np.testing.assert_array_equal(params["anchors"], fresh["anchors"])
     assert "anchors" not in mapped(with_pia, without)[0]
+
+
+def test_what_neither_model_uses_makes_no_other_body(source):
+    run = run_folder.load(source)
+    _check_body(run, apply_settings(run.config, {"prior.pseudo_inputs": run.config.prior.pseudo_inputs + 1}))
+    with pytest.raises(UserError, match="a run starts from one of the same body only"):
+        _check_body(run, apply_settings(run.config, {"prior.kind": "vamp"}))
 
 
 # The run.

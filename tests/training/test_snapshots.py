@@ -51,6 +51,14 @@ def test_a_run_that_goes_on_adds_to_them(dataset, tmp_path):
         assert snapshots.epochs == [2, 4]
 
 
+def test_an_epoch_before_the_last_that_is_kept_is_kept_too(dataset, tmp_path):
+    run_epochs(dataset, tmp_path / "run", epochs=4)
+    with Snapshots(tmp_path / "run") as snapshots:  # as after a crash, with another snapshot_epochs
+        snapshots.save(3, read(tmp_path / "run", 2))
+    with Snapshots(tmp_path / "run", read_only=True) as snapshots:
+        assert snapshots.epochs == [2, 3, 4]
+
+
 def test_a_run_without_them_says_how_to_have_them(dataset, tmp_path):
     run_epochs(dataset, tmp_path / "run", epochs=1, every=0)
     assert not (tmp_path / "run" / "snapshots").exists()

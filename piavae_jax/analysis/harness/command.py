@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from piavae_jax import cli
@@ -62,7 +63,9 @@ def run_studies(sources: Sources, *, only: str | None, out: Path, seed: int, con
         finally:  # what is done is listed, however the next one ends
             write_index(out, data_name=data["name"])
     console.print(_summary([*lines, *missing]))
-    console.print(f"written to  {out}\n  {INDEX}, a folder for each study", highlight=False, soft_wrap=True)
+    console.print(
+        f"written to  {out}\n  {INDEX}, a folder for each study", highlight=False, markup=False, soft_wrap=True
+    )
     failed = [line.study.name for line in lines if line.failed]
     if failed:
         raise UserError(
@@ -122,7 +125,7 @@ def _summary(lines: Sequence[_Line]) -> Table:
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("files", overflow="fold")
     for line in lines:
-        table.add_row(line.study.name, format_seconds(line.seconds) if line.seconds else "", line.state)
+        table.add_row(line.study.name, format_seconds(line.seconds) if line.seconds else "", escape(line.state))
     return table
 
 

@@ -5,6 +5,7 @@ import importlib.util
 from piavae_jax.analysis.harness.material import Material
 from piavae_jax.analysis.harness.study import Need
 from piavae_jax.analysis.subject import ANALYSABLE
+from piavae_jax.training.run_folder import read_metrics
 from piavae_jax.training.snapshots import FOLDER as SNAPSHOTS
 
 
@@ -26,7 +27,8 @@ def _no_posterior(material: Material) -> str:
 
 def _no_snapshots(material: Material) -> str:
     for run in material.runs.values():
-        if len(list((run.path / SNAPSHOTS).glob("[0-9]*"))) < 2:
+        recorded = {str(record["epoch"]) for record in read_metrics(run)}
+        if sum(path.name in recorded for path in (run.path / SNAPSHOTS).glob("*")) < 2:
             return (
                 f"{run.path} has no parameters of several epochs: train it with "
                 "--config.training.snapshot_epochs=10, or another number"

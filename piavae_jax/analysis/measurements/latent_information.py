@@ -54,7 +54,7 @@ def measure_information(
     else:
         posterior = encode_rows(subject.model, subject.params, rows)
     return InformationMeasurement(
-        decomposition=kl_decomposition(posterior, samples=samples, key=sample_key),
+        decomposition=kl_decomposition(posterior, samples=samples, repeats=max(masks, 1), key=sample_key),
         activity=unit_activity(posterior),
         active=active_units(posterior),
         warning=collapse_warning(posterior),

@@ -83,7 +83,7 @@ def summarize(found: GeometryMeasurement) -> pl.DataFrame:
         mean_w2_masked=pl.lit(found.mean_w2_masked),
         mean_bound_masked=pl.lit(found.mean_bound_masked),
         largest_share_of_bound=(pl.col("w2") / pl.col("bound")).max(),
-        w1_known_within=(1 - pl.col("w1_lower") / pl.col("w2")).mean(),
+        w1_known_within=(1 - pl.col("w1_lower") / pl.col("w2")).fill_nan(None).mean(),
         overlap=pl.col("overlap").mean(),
         gap=pl.col("gap").mean(),
         gap_if_equal=pl.col("most").mean(),

@@ -14,12 +14,15 @@ from piavae_jax.analysis.harness.study import Findings, Format, Picture, Study, 
 from piavae_jax.analysis.input_distance import row_overlap
 from piavae_jax.analysis.measurements import masked_pairs, masking_curves
 from piavae_jax.analysis.pairs import random_pairs
+from piavae_jax.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CURVES, PAIRS = "masking", "pairs"
 _PAIRS, _KEEP_PROB, _VACUOUS = 2_000, 0.5, 0.01
+_ONE_PROBABILITY = ("bernoulli", "complementary")
+"""Masks that keep all items with `mask.keep_prob`."""
 _FEWEST = np.array([0, 1, 2, 3, 5, 9, 17, 33, 65])
 """Shared items of each class of pairs."""
 
@@ -31,6 +34,8 @@ def run(material: Material) -> Findings:
     pair_key, draw_key = jax.random.split(key)
     overlap = row_overlap(rows, random_pairs(rows.num_rows, _PAIRS, key=pair_key))
     related = overlap.overlaps
+    if not related.any():
+        raise UserError(f"none of {len(related):,} random pairs of {material.dataset.name} shares an item")
     h, s = (int(np.median(part[related])) for part in (overlap.distance, overlap.shared))
     curves = masking_curves(h, s, keep_prob=keep_prob, key=draw_key)
     pairs = masked_pairs(overlap, keep_prob=keep_prob)
@@ -57,8 +62,9 @@ _FORMATS: Mapping[str, Format] = {
 
 
 def _keep_prob(material: Material) -> float:
-    """That of the first run that masks."""
-    probabilities = (run.config.mask.keep_prob for run in material.runs.values())
+    """That of the first run that masks with one probability."""
+    masks = (run.config.mask for run in material.runs.values())
+    probabilities = (mask.keep_prob for mask in masks if mask.kind in _ONE_PROBABILITY)
     return next((one for one in probabilities if one < 1), _KEEP_PROB)
 
 

@@ -125,13 +125,15 @@ def _conclude(job: Job, console: Console) -> Counts | None:
     """Mark a job whose parts are all there; of several processes the last one does."""
     left = int((~job.done()).sum())
     if left:
-        console.print(f"{left} of {job.parts} parts in {job.output} are for other shards to do", highlight=False)
+        console.print(
+            f"{left} of {job.parts} parts in {job.output} are for other shards to do", highlight=False, markup=False
+        )
         return None
     counts = read_counts([job.part_file(part) for part in range(job.parts)])
     finish_job(job, counts._asdict())
     for line in _describe(counts):
         console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"written to  {job.output}/part-*.parquet", highlight=False, soft_wrap=True)
+    console.print(f"written to  {job.output}/part-*.parquet", highlight=False, markup=False, soft_wrap=True)
     return counts
 
 

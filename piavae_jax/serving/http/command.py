@@ -47,7 +47,9 @@ async def _serve(run: Path, bound: socket.socket, limits: Limits, console: Conso
 
     async def reload() -> None:
         if await server.reload():
-            console.print(f"now serves {server.batcher.engine.name}, loaded again from {run}", highlight=False)
+            console.print(
+                f"now serves {server.batcher.engine.name}, loaded again from {run}", highlight=False, markup=False
+            )
         else:
             console.print(f"reload failed, the old run is kept: {server.last_error}", style="red", markup=False)
 
@@ -63,7 +65,7 @@ async def _serve(run: Path, bound: socket.socket, limits: Limits, console: Conso
     with console.status("loading the run and compiling"):
         await server.start()  # a SIGHUP that comes now waits for it
     engine = server.batcher.engine
-    console.print(f"{engine.name}: {engine.num_items:,} items at http://{host}:{port}", highlight=False)
+    console.print(f"{engine.name}: {engine.num_items:,} items at http://{host}:{port}", highlight=False, markup=False)
     console.print("SIGHUP loads the run again, SIGTERM or Ctrl-C ends the server", highlight=False)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS

@@ -167,7 +167,7 @@ def test_a_model_without_posterior_is_refused_where_one_is_needed(run, run_path,
 def test_without_scikit_learn_figure_2_is_passed_over(run, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     printed = run(GOOD, STUDIES["figure2"])
-    assert "not run: it needs scikit-learn: install it with: pip install" in printed
+    assert "pip install 'piavae-jax[analysis]'" in printed
 
 
 def call(tmp_path, *arguments):
@@ -188,6 +188,8 @@ def test_the_command_lists_and_refuses(tmp_path, run_path):
     wrong = call(tmp_path, "--workdir", run_path, "--out", "out", "--only", "figure9")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith('error: --only names "figure9", which is no study: choose from ')
+    wrong = call(tmp_path, "--workdir", run_path, "--out", "out", "--seed", "-1")
+    assert wrong.stderr.startswith("error: --seed must be at least 0 and below 2**32, got -1")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,3 +1,5 @@
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -41,6 +43,17 @@ def test_lines_are_what_the_snapshots_give(kept_path, dataset, tmp_path):
     with pictures.style():
         pictures.save(found.pictures["epochs"].draw(), tmp_path / "epochs.png")
     assert image.imread(tmp_path / "epochs.png")[..., :3].std() > 0.05
+
+
+def test_snapshots_beyond_the_records_and_half_written_ones_are_passed_over(kept_path, dataset, tmp_path):
+    path = tmp_path / "resumed"
+    shutil.copytree(kept_path, path)
+    lines = (path / "metrics.jsonl").read_text().splitlines()
+    (path / "metrics.jsonl").write_text("\n".join(lines[:5]) + "\n")
+    assert EPOCHS.run(make_material([path], dataset)).tables["epochs"].frame["epoch"].to_list() == [2, 4]
+    shutil.rmtree(path / "snapshots" / "4")
+    (path / "snapshots" / "4.orbax-checkpoint-tmp").mkdir()
+    assert "has no parameters of several epochs" in SNAPSHOT_SERIES.unmet(make_material([path], dataset))
 
 
 def test_runs_without_snapshots_are_named(run_path, kept_path, dataset):

@@ -10,9 +10,16 @@ from matplotlib import image
 from piavae_jax import pictures
 from piavae_jax.analysis.contraction import Curvature
 from piavae_jax.analysis.harness.run_pairs import Pair
-from piavae_jax.analysis.measurements import DriftMeasurement, measure_drift, measure_geometry, measure_information
-from piavae_jax.analysis.studies.drift import DRIFT, by_interactions, compare
+from piavae_jax.analysis.measurements import (
+    DriftMeasurement,
+    GeometryMeasurement,
+    measure_drift,
+    measure_geometry,
+    measure_information,
+)
+from piavae_jax.analysis.studies.drift import DRIFT, _judge, by_interactions, compare
 from piavae_jax.analysis.studies.geometry import GEOMETRY, by_input_distance
+from piavae_jax.analysis.studies.geometry import summarize as summarize_geometry
 from piavae_jax.analysis.studies.information import INFORMATION
 from piavae_jax.analysis.studies.masking import MASKING
 from piavae_jax.analysis.studies.masking import summarize as by_shared_items
@@ -132,6 +139,27 @@ def test_the_prediction_is_that_of_the_proposition():
     assert ratios["predicted"].to_list() == [0.25, 0.5]  # tau = 2 / (2 + 2)
     assert ratios["absolute"].to_list() == [0.25, 0.25]
     assert ratios["relative"].to_list() == [2.0, 2.0]
+
+
+def test_without_a_curvature_nothing_is_predicted():
+    old, new = (drift_of(*values)._replace(curvature=None) for values in ((4.0, 8.0), (1.0, 1.0)))
+    ratios = compare(Pair("new", "old", True), {"old": old, "new": new}, 1.0)
+    assert ratios["predicted"].null_count() == 2
+    sentence = _judge(next(ratios.iter_rows(named=True)))
+    assert sentence.startswith(
+        "variance of new over old: 0.250, over the variance between users 2.000; Proposition 3.2"
+    )
+
+
+def test_equal_pairs_do_not_hide_how_well_w1_is_known():
+    pairs = pl.DataFrame({"w1_lower": [0.0, 0.5], "w2": [0.0, 1.0], "ratio": [0.0, 1.0], "input_distance": [0, 2]})
+    others = {name: [0.0, 0.0] for name in ("bound", "overlap", "gap", "most")}
+    measured = GeometryMeasurement(
+        pairs=pairs.with_columns(**{name: pl.Series(values) for name, values in others.items()}),
+        **{name: 1.0 for name in GeometryMeasurement._fields if name not in ("pairs", "one_item")},
+        one_item=pl.DataFrame({"ratio": [1.0]}),
+    )
+    assert summarize_geometry(measured)["w1_known_within"].item() == 0.5
 
 
 def test_users_are_classed_by_interactions():

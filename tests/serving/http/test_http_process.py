@@ -79,7 +79,8 @@ def test_a_sighup_that_comes_while_the_run_is_loaded_waits_for_it(pia_run, tmp_p
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "    return loaded[-1]\n"
         "command.Engine.load = slow\n"
-        "command.serve(pathlib.Path(sys.argv[1]), host='127.0.0.1', port=0, limits=limits.Limits(), console=Console())\n"
+        "run, own = pathlib.Path(sys.argv[1]), limits.Limits()\n"
+        "command.serve(run, host='127.0.0.1', port=0, limits=own, console=Console())\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(pia_run)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
