@@ -11,7 +11,7 @@ from absl import logging
 from rich.console import Console
 
 from piavae_jax import compile_cache
-from piavae_jax.errors import UserError
+from piavae_jax.errors import FULL_DISK, UserError
 
 if TYPE_CHECKING:
     from absl import flags
@@ -32,8 +32,6 @@ def _make_console() -> Console:
 console = _make_console()
 error_console = Console(stderr=True, soft_wrap=True, highlight=False)
 
-_FULL_DISK = "No space left on device"
-
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -52,9 +50,9 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:  # a full disk, a folder without permission
         fail(f"{error}; check the disk and the permissions")
     except ValueError as error:  # Orbax's for a full disk, from its own file layer
-        if _FULL_DISK not in str(error):
+        if FULL_DISK not in str(error):
             raise
-        fail(f"a checkpoint cannot be written: {_FULL_DISK}; make room, and the same command goes on")
+        fail(f"a checkpoint cannot be written: {FULL_DISK}; make room, and the same command goes on")
     except KeyboardInterrupt:
         error_console.print("interrupted")
         sys.exit(EXIT_INTERRUPTED)

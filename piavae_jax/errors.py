@@ -1,5 +1,8 @@
 """The one exception that a user's mistake raises."""
 
+FULL_DISK = "No space left on device"
+"""In the messages of libraries that raise errors of their own for it, in place of OSError."""
+
 
 class UserError(ValueError):
     """Something that the caller can mend: a missing file, a bad value, a mismatched checkpoint.

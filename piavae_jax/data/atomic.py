@@ -12,10 +12,9 @@ from pathlib import Path
 
 import polars as pl
 
-from piavae_jax.errors import UserError
+from piavae_jax.errors import FULL_DISK, UserError
 
 _SUFFIX = ".part"
-_FULL_DISK = "No space left on device"
 _LOCK, _NEW, _OLD = "lock", "new", "old"  # what a workspace holds
 
 
@@ -93,9 +92,9 @@ def _reason(error: OSError | pl.exceptions.ComputeError) -> str:
     """Why the disk refuses; polars, which says so in words of its own, fails for other reasons too."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    if _FULL_DISK not in str(error):
+    if FULL_DISK not in str(error):
         raise error
-    return _FULL_DISK
+    return FULL_DISK
 
 
 def _flush(folder: Path) -> None:

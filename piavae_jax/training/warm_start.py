@@ -23,7 +23,8 @@ from piavae_jax.training.state import TrainState
 NEIGHBOURS, FRESH = NEW_ITEMS = ("neighbours", "fresh")
 """What items that the earlier run does not know start from."""
 
-_BODY = (("model", "name"), ("model", "hidden"), ("model", "latent_dim"), ("prior", "kind"), ("prior", "pseudo_inputs"))
+_BODY = (("model", "name"), ("model", "hidden"), ("model", "latent_dim"), ("prior", "kind"))
+_PSEUDO_INPUTS = ("prior", "pseudo_inputs")
 
 
 class WarmStart(NamedTuple):
@@ -137,7 +138,7 @@ def _read(path: Path, config: ExperimentConfig) -> tuple[RunFolder, dict]:
 def _check_body(source: RunFolder, config: ExperimentConfig) -> None:
     ours, theirs = configs.to_dict(config), configs.to_dict(source.config)
     has_pseudo_inputs = config.prior.kind == "vamp" or config.model.name == "hvamp"
-    for part, name in _BODY if has_pseudo_inputs else _BODY[:-1]:
+    for part, name in (*_BODY, _PSEUDO_INPUTS) if has_pseudo_inputs else _BODY:
         if ours[part][name] != theirs[part][name]:
             raise UserError(
                 f"{source.path} has config.{part}.{name}={theirs[part][name]!r}, the new run {ours[part][name]!r}; a "
