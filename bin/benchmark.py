@@ -65,7 +65,9 @@ def main() -> None:
         return
     cli.keep_compiled_programs()
     run_benchmark(
-        Plan(arguments.data, arguments.out, arguments.models or "all", arguments.ablation),
+        Plan(
+            arguments.data, arguments.out, "all" if arguments.models is None else arguments.models, arguments.ablation
+        ),
         seeds=arguments.seeds or 1,
         processes=arguments.processes or 1,
         console=cli.console,

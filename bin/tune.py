@@ -10,17 +10,14 @@ processes that call this alike share it.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from absl import flags
 from ml_collections import config_flags
 
 from piavae_jax import cli
+from piavae_jax.config import ExperimentConfig, validate
 from piavae_jax.errors import UserError
 from piavae_jax.tuning import options, spaces
-
-if TYPE_CHECKING:
-    from piavae_jax.config import ExperimentConfig
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Experiment around which to search.")
 _SPACE = flags.DEFINE_string("space", None, "Name of a known space: default, pia or sensitivity (the paper's grid).")
@@ -33,7 +30,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of what is drawn; that of training is -
 _KEEP = flags.DEFINE_enum("keep", "best", options.KEPT, "Trials whose checkpoints are kept.")
 
 
-def _choose_space(config: "ExperimentConfig", file: str) -> spaces.Space:
+def _choose_space(config: ExperimentConfig, file: str) -> spaces.Space:
     if _GRID.value and _SPACE.value:
         raise UserError(f"--grid and --space={_SPACE.value} are two spaces; leave one out")
     if _GRID.value:
@@ -49,6 +46,7 @@ def main() -> None:
     config = cli.config_value(_CONFIG)
     flag = flags.FLAGS["config"]
     file = config_flags.get_config_filename(flag)
+    validate(config)
     space = _choose_space(config, file.partition(":")[0])  # what follows the colon is the file's argument
     try:
         from piavae_jax.tuning.report import report_search

@@ -1,5 +1,6 @@
 """PLRec: Sedhain et al., "Practical linear models for large-scale one-class collaborative filtering", IJCAI 2016."""
 
+import importlib.util
 from functools import partial
 
 import numpy as np
@@ -37,14 +38,23 @@ def plrec(*, dim: int = 256, regularization: float = 100.0, degree_exponent: flo
     return Baseline(as_matrix, solve, low_rank_scores)
 
 
+def check_plrec_installed() -> None:
+    """Refuse to fit PLRec where it cannot be.
+
+    Raises:
+      UserError: scikit-learn is not installed.
+    """
+    if importlib.util.find_spec("sklearn") is None:
+        raise UserError("PLRec needs scikit-learn; install it with: pip install 'piavae-jax[baselines]'")
+
+
 def _solve(
     matrix: "scipy.sparse.csr_array", *, dim: int, regularization: float, degree_exponent: float, seed: int
 ) -> dict[str, np.ndarray]:
     check_dim(dim, matrix.shape)
-    try:
-        from sklearn.utils.extmath import randomized_svd  # a second to load
-    except ModuleNotFoundError as error:
-        raise UserError("PLRec needs scikit-learn; install it with: pip install 'piavae-jax[baselines]'") from error
+    check_plrec_installed()
+    from sklearn.utils.extmath import randomized_svd  # a second to load
+
     degrees = np.maximum(matrix.sum(axis=0), 1.0)  # an item without users is a zero column, whatever divides it
     scale = (degrees**-degree_exponent).astype(np.float32)
     _, _, axes = randomized_svd(matrix * scale[None, :], dim, random_state=seed)

@@ -17,6 +17,7 @@ Where the model itself is to differ from the benchmark's own, say in size, it ge
 variants share: `Ablation("warpvae_pia", variants, name="200 dimensions", settings={"model.latent_dim": 200})`.
 """
 
+import itertools
 import json
 import re
 import runpy
@@ -25,16 +26,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from piavae_jax.benchmark.neural import neural
+from piavae_jax.benchmark.neural import RUN, neural
 from piavae_jax.benchmark.records import read_records
 from piavae_jax.benchmark.registry import SYSTEMS
 from piavae_jax.benchmark.sized_config import sized_config
 from piavae_jax.benchmark.system import System
-from piavae_jax.config import apply_settings, to_dict
+from piavae_jax.config import ExperimentConfig, apply_settings, to_dict
 from piavae_jax.config.schema import OF_THE_RUN
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.presets import PRESETS
+from piavae_jax.training import run_folder
 
 
 class Ablation(NamedTuple):
@@ -98,8 +100,11 @@ def ablation_systems(ablation: Ablation, dataset: PreparedDataset) -> list[Syste
         except UserError as error:
             raise UserError(f'the variant "{title}" cannot be: {error}') from error
         folder = _folder(preset, title)
-        if folder in systems:
-            raise UserError(f'variants must differ in their letters and digits, got "{title}" after one like it')
+        if folder in systems or not _slug(title):
+            raise UserError(
+                f"the names of variants, of which folders are named, must differ in their letters a-z and digits, got "
+                f'"{title}"' + (" after one like it" if folder in systems else ", which has none")
+            )
         label, family = f"{SYSTEMS[preset].label}, {title}", SYSTEMS[preset].family
         systems[folder] = neural(folder, label, family=family, preset=preset, settings=settings)
     base, *variants = systems.values()
@@ -121,24 +126,34 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def check_unchanged(ablation: Ablation, dataset: PreparedDataset, root: Path) -> None:
-    """Refuse a variant that has been run with other settings than it has now.
+    """Refuse a variant that has been run, to its end or not, with other settings than it has now.
 
     Raises:
       UserError: the first that differs.
     """
-    records = {record.system: record for record in read_records(root) if record.outcome is not None}
+    done = {record.system: record.outcome for record in read_records(root) if record.outcome is not None}
     for title, settings in _titled(ablation):
-        record = records.get(_folder(ablation.preset, title))
-        if record is None or record.outcome is None:
-            continue
-        now = json.loads(json.dumps(to_dict(apply_settings(sized_config(dataset, ablation.preset), settings))))
-        for part, values in record.outcome.settings["config"].items():
+        system = _folder(ablation.preset, title)
+        outcome = done.get(system)
+        before = [outcome.settings["config"]] if outcome is not None else []
+        before += [
+            _as_json(run_folder.load(path.parent).config) for path in root.glob(f"{system}/seed-*/{RUN}/run.json")
+        ]
+        now = _as_json(apply_settings(sized_config(dataset, ablation.preset), settings))
+        for part, values in itertools.chain.from_iterable(config.items() for config in before):
+            if part in OF_THE_RUN or not isinstance(values, Mapping):
+                continue
             for field, value in values.items():
                 if now[part].get(field) != value:
                     raise UserError(
                         f'the variant "{title}" was run with {part}.{field}={value!r}, now it has '
-                        f"{now[part].get(field)!r}: give it another name, or remove {root / record.system}"
+                        f"{now[part].get(field)!r}: give it another name, or remove {root / system}"
                     )
+
+
+def _as_json(config: ExperimentConfig) -> dict[str, Any]:
+    """As it is read from a file: tuples are lists."""
+    return json.loads(json.dumps(to_dict(config)))
 
 
 def _folder(preset: str, title: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from piavae_jax.benchmark.ablation import check_unchanged
-from piavae_jax.benchmark.folder import open_folder
+from piavae_jax.benchmark.folder import check_folder, open_folder
 from piavae_jax.benchmark.parallel import leave_device, run_systems_at_once
 from piavae_jax.benchmark.plan import Plan, resolve
 from piavae_jax.benchmark.registry import UPLIFTS
@@ -31,6 +31,7 @@ def run_benchmark(plan: Plan, *, seeds: int, console: Console, command: str, pro
     dataset, systems, ablation = resolve(plan)
     check_held_out(dataset)
     with run_folder.locked(plan.out):
+        check_folder(plan.out, dataset)
         if ablation is not None:
             check_unchanged(ablation, dataset, plan.out)
         open_folder(plan.out, dataset, command=command)

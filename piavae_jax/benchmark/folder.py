@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from piavae_jax.data.atomic import is_taken
 from piavae_jax.data.json_files import read_json, write_json
 from piavae_jax.data.manifest import library_version
 from piavae_jax.data.prepared import PreparedDataset
@@ -26,15 +27,23 @@ def open_folder(root: Path, dataset: PreparedDataset, *, command: str) -> None:
     Raises:
       UserError: the folder holds something else, or a benchmark on other data.
     """
-    info = _resume(root, dataset) if (root / INFO).is_file() else _begin(root, dataset)
-    info["sessions"].append(describe_session(command))
-    write_json(root / INFO, info)
+    info = check_folder(root, dataset)
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(root / INFO, info | {"sessions": [*info["sessions"], describe_session(command)]})
+
+
+def check_folder(root: Path, dataset: PreparedDataset) -> dict[str, Any]:
+    """What is known of the benchmark in a folder, or of the one that would begin there; nothing is written.
+
+    Raises:
+      UserError: the folder holds something else, or a benchmark on other data.
+    """
+    return _resume(root, dataset) if (root / INFO).is_file() else _begin(root, dataset)
 
 
 def _begin(root: Path, dataset: PreparedDataset) -> dict[str, Any]:
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if is_taken(root):
         raise UserError(f"{root} exists and holds no benchmark: choose another --out, or empty it")
-    root.mkdir(parents=True, exist_ok=True)
     return {"format_version": FORMAT_VERSION, "data": _describe_data(dataset), "sessions": []}
 
 

@@ -1,5 +1,6 @@
 """Systems of `piavae_jax.baselines`, which are fitted in one go with the settings that are best on validation."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,22 @@ from piavae_jax.benchmark.records import OUTCOME, is_done, run_path
 from piavae_jax.benchmark.sized_config import MANY_ITEMS
 from piavae_jax.benchmark.system import Family, Outcome, System
 from piavae_jax.config import ExperimentConfig
-from piavae_jax.data.json_files import read_json
+from piavae_jax.data.json_files import read_json, write_json
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.training.session import SELECTION_METRIC, make_evaluator
 
+_FOUND = "settings.json"
+"""What a search found for others, where the benchmark has not run the baseline itself."""
 
-def linear(name: str, label: str, *, family: Family = "linear") -> System:
+
+def linear(name: str, label: str, *, family: Family = "linear", check: Callable[[], None] = lambda: None) -> System:
     """Build the system of a baseline.
 
     Args:
       name: a key of `BASELINES`, whose grid is searched, and the name of the system.
       label: for tables.
       family: for tables.
+      check: of the system.
     """
 
     def run(dataset: PreparedDataset, folder: Path, seed: int, console: Console) -> Outcome:
@@ -37,14 +42,19 @@ def linear(name: str, label: str, *, family: Family = "linear") -> System:
         parameters = sum(int(leaf.size) for leaf in jax.tree.leaves(choice.params))
         return Outcome(validation, test, choice.seconds, parameters, dict(choice.settings))
 
-    return System(name, label, seeds=False, family=family, run=run)
+    return System(name, label, seeds=False, family=family, run=run, check=check)
 
 
 def chosen_settings(name: str, dataset: PreparedDataset, root: Path) -> dict[str, Any]:
     """The settings of a baseline that are best on validation: those that the benchmark in `root` has found already, or
-    else a search's."""
+    else a search's, which are kept there for the next fusion."""
     folder = run_path(root, name, 0)
-    return read_json(folder / OUTCOME)["settings"] if is_done(folder) else _search(name, dataset).settings
+    if is_done(folder):
+        return read_json(folder / OUTCOME)["settings"]
+    if not (folder / _FOUND).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _FOUND, _search(name, dataset).settings)
+    return read_json(folder / _FOUND)
 
 
 def _search(name: str, dataset: PreparedDataset) -> Choice:

@@ -17,6 +17,7 @@ from multiprocessing.queues import SimpleQueue
 
 from absl import logging
 from rich.console import Console
+from rich.markup import escape
 
 from piavae_jax import compile_cache
 from piavae_jax.benchmark.plan import Chosen, Plan, resolve
@@ -63,7 +64,7 @@ def run_systems_at_once(systems: Sequence[System], plan: Plan, *, seeds: int, pr
                     todo.remove(job)
                     with _interrupts_held():
                         running[pool.submit(_run, plan, job.system.name, job.seed)] = job
-                status.update("running: " + "; ".join(job.label for job in running.values()))
+                status.update(escape("running: " + "; ".join(job.label for job in running.values())))
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     printed = future.result()

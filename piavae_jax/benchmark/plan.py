@@ -34,10 +34,12 @@ def resolve(plan: Plan) -> Chosen:
     """Read the data, and the file of the ablation if there is one.
 
     Raises:
-      UserError: a model or a variant cannot be, or the data cannot be read.
+      UserError: a model or a variant cannot be or cannot be run, or the data cannot be read.
     """
     if plan.ablation is None:
         systems = choose_systems(plan.models)
+        for system in systems:
+            system.check()
         return Chosen(load_prepared(plan.data), systems, None)
     ablation = read_ablation(plan.ablation)
     dataset = load_prepared(plan.data)

@@ -66,11 +66,15 @@ def write_failure(folder: Path, system: System, seed: int, error: str, *, second
 def read_records(root: Path) -> list[Record]:
     """All runs of a benchmark that are done or have failed, by system and seed.
 
+    A folder that was given another name, to keep what it holds from a new run, is none of them.
+
     Raises:
       UserError: a file is damaged.
     """
     found = {path.parent for name in (OUTCOME, FAILURE) for path in root.glob(f"*/seed-*/{name}")}
-    return sorted(map(read_record, found), key=lambda record: (record.system, record.seed))
+    records = [(folder, read_record(folder)) for folder in found]
+    named = [record for folder, record in records if folder == run_path(root, record.system, record.seed)]
+    return sorted(named, key=lambda record: (record.system, record.seed))
 
 
 def read_record(folder: Path) -> Record:

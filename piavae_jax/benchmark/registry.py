@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from piavae_jax.baselines.plrec import check_plrec_installed
 from piavae_jax.benchmark.fusing import fused
 from piavae_jax.benchmark.linear import linear
 from piavae_jax.benchmark.neural import neural
@@ -19,7 +20,7 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
             linear("mf", "MF"),
             linear("wmf", "WMF"),
             linear("grals", "GRALS"),
-            linear("plrec", "PLRec"),
+            linear("plrec", "PLRec", check=check_plrec_installed),
             linear("ease", "EASE"),
             linear("edlae", "EDLAE"),
             linear("edlae_weighted", "EDLAE, users weighted"),

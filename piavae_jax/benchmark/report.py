@@ -14,6 +14,7 @@ from piavae_jax.benchmark.matrix import draw_matrix
 from piavae_jax.benchmark.records import read_records
 from piavae_jax.benchmark.summary import Row, summarize_systems
 from piavae_jax.benchmark.tables import failures_text, results_tables, uplifts_table
+from piavae_jax.data.atomic import new_file
 from piavae_jax.data.json_files import write_json, write_text
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import Comparison
@@ -78,18 +79,18 @@ def write_report(report: Report, root: Path, console: Console) -> None:
 
 def _draw(report: Report, root: Path, console: Console) -> str | None:
     """The picture's file name; None where there is nothing to draw, or nothing to draw it with."""
-    (root / PICTURE).unlink(missing_ok=True)
     means = {row.system: row.metrics[SELECTION_METRIC].mean for row in report.rows if row.metrics}
     labels = {row.system: row.label for row in report.rows}
     rows = [row for row in report.comparisons if row.metric == SELECTION_METRIC]
-    if not rows:
-        return None
-    try:
-        draw_matrix(means, rows, root / PICTURE, labels=labels, title=report.info["data"]["name"])
-    except UserError as error:
-        console.print(f"no {PICTURE}: {error}", highlight=False, markup=False)
-        return None
-    return PICTURE
+    if rows:
+        try:
+            with new_file(root / PICTURE) as staged:
+                draw_matrix(means, rows, staged, labels=labels, title=report.info["data"]["name"])
+            return PICTURE
+        except UserError as error:
+            console.print(f"no {PICTURE}: {error}", highlight=False, markup=False)
+    (root / PICTURE).unlink(missing_ok=True)  # of fewer runs
+    return None
 
 
 def _show(report: Report, console: Console) -> None:

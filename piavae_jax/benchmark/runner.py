@@ -5,8 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-import numpy as np
 from rich.console import Console
 
 from piavae_jax.benchmark.formats import format_score, format_seconds
@@ -16,11 +14,8 @@ from piavae_jax.benchmark.system import Outcome, System
 from piavae_jax.benchmark.time_left import Job, describe_time_left, list_jobs
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
-from piavae_jax.training.epoch import NonFiniteLoss
+from piavae_jax.training.failures import FAILURES, describe_failure
 from piavae_jax.training.session import SELECTION_METRIC
-
-# What is the system's own failure on this data and machine; any other error is the user's to mend, or ours.
-_FAILURES = (NonFiniteLoss, FloatingPointError, np.linalg.LinAlgError, MemoryError, jax.errors.JaxRuntimeError)
 
 
 def run_systems(
@@ -92,8 +87,8 @@ def run_job(job: Job, dataset: PreparedDataset, root: Path, console: Console) ->
         write_failure(folder, system, seed, error, seconds=seconds)
         console.print(f"    failed: {error}", highlight=False, markup=False)
         return
-    # A run that was stopped has spent more than this call saw.
-    seconds = max(seconds, outcome.train_seconds)
+    if system.family != "fusion":  # whose members other systems may have trained
+        seconds = max(seconds, outcome.train_seconds)  # a run that was stopped has spent more than this call saw
     write_outcome(folder, system, seed, outcome, seconds=seconds)
     _drop_model(job, root)
     quality = format_score(outcome.validation.summary(SELECTION_METRIC).mean)
@@ -109,6 +104,5 @@ def _drop_model(job: Job, root: Path) -> None:
 def _attempt(job: Job, dataset: PreparedDataset, folder: Path, console: Console) -> tuple[Outcome | None, str]:
     try:
         return job.system.run(dataset, folder, job.seed, console), ""
-    except _FAILURES as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        return None, f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    except FAILURES as error:
+        return None, describe_failure(error)

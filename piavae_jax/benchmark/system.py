@@ -46,3 +46,5 @@ class System(NamedTuple):
     """The name of the system that it is a variant of, if it is one."""
     needs: tuple[str, ...] = ()
     """Names of systems whose runs of the same seed it takes over where they are done."""
+    check: Callable[[], None] = lambda: None
+    """Raises UserError where it cannot be run, for want of a package."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from piavae_jax.benchmark.formats import format_count, format_mean, format_score, format_seconds, metric_title
@@ -65,13 +66,15 @@ def results_tables(rows: Sequence[Row], *, title: str, console: Console) -> list
 
 def _table(rows: Sequence[Row], columns: Mapping[str, Sequence[str]], title: str | None) -> Table:
     """Columns of one cell a row, by their heads, behind the systems' labels."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", caption_justify="left")
+    table = Table(
+        title=title and escape(title), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", caption_justify="left"
+    )
     # A narrow console wraps cells; it must never cut a number short.
     table.add_column("system", overflow="fold")
     for head in columns:
         table.add_column(head, justify="right", overflow="fold")
     for row, *cells in zip(rows, *columns.values(), strict=True):
-        table.add_row(row.label, *cells)
+        table.add_row(escape(row.label), *cells)
     return table
 
 

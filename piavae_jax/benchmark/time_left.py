@@ -21,8 +21,23 @@ class Job(NamedTuple):
 
 
 def list_jobs(systems: Sequence[System], *, seeds: int) -> list[Job]:
-    """Every run, seed by seed, so that a benchmark cut short compares all systems."""
-    return [Job(system, seed) for seed in range(seeds) for system in systems if seed == 0 or system.seeds]
+    """Every run, seed by seed, so that a benchmark cut short compares all systems, each after those it needs."""
+    ordered = _by_need(systems)
+    return [Job(system, seed) for seed in range(seeds) for system in ordered if seed == 0 or system.seeds]
+
+
+def _by_need(systems: Sequence[System]) -> list[System]:
+    named, ordered = {system.name: system for system in systems}, dict[str, System]()
+
+    def add(system: System) -> None:
+        for name in system.needs:
+            if name in named and name not in ordered:
+                add(named[name])
+        ordered.setdefault(system.name, system)
+
+    for system in systems:
+        add(system)
+    return list(ordered.values())
 
 
 def describe_time_left(jobs: Sequence[Job], finished: Sequence[Record], *, at_once: int = 1) -> str:

@@ -88,6 +88,11 @@ def check_replaceable(folder: Path, *, overwrite: bool, marker: str) -> None:
         raise UserError(f"{folder} exists and has no {marker}, so it is not replaced: choose another folder")
 
 
+def is_taken(path: Path) -> bool:
+    """Whether something is there: a file, or a folder with more than hidden files, which a killed process may leave."""
+    return path.exists() and (not path.is_dir() or any(not entry.name.startswith(".") for entry in path.iterdir()))
+
+
 def _reason(error: OSError | pl.exceptions.ComputeError) -> str:
     """Why the disk refuses; polars, which says so in words of its own, fails for other reasons too."""
     if isinstance(error, OSError):

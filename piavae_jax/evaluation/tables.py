@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from piavae_jax.evaluation.groups import PAPER_GROUPS, GroupSummary, UserGroup, summarize_groups
@@ -25,7 +26,9 @@ def systems_table(systems: Mapping[str, UserMetrics], *, title: str | None = Non
     table = _table(["system"], labels, title)
     for name, metrics in systems.items():
         summaries = metrics.summaries()
-        table.add_row(name, *(format_summary(summaries[label]) if label in summaries else "" for label in labels))
+        table.add_row(
+            escape(name), *(format_summary(summaries[label]) if label in summaries else "" for label in labels)
+        )
     table.caption = "; ".join(dict.fromkeys(map(_describe_users, systems.values())))
     return table
 
@@ -39,7 +42,7 @@ def groups_table(
     by_system = {name: summarize_groups(metrics, groups) for name, metrics in systems.items()}
     for index, group in enumerate(groups):
         for name, summaries in by_system.items():
-            table.add_row(group.label, name, *_group_cells(summaries[index], labels))
+            table.add_row(group.label, escape(name), *_group_cells(summaries[index], labels))
         table.add_section()
     return table
 
@@ -51,7 +54,7 @@ def comparisons_table(comparisons: Sequence[Comparison], *, title: str | None = 
     table = _table([*names, "metric"], ["difference", "interval", "relative", "p", "p (Holm)"], title)
     for row in comparisons:
         table.add_row(
-            *(getattr(row, name) for name in names),
+            *(escape(getattr(row, name)) for name in names),
             row.metric,
             f"{row.difference:+.4f}",
             f"{row.low:+.4f} to {row.high:+.4f}",
@@ -60,7 +63,7 @@ def comparisons_table(comparisons: Sequence[Comparison], *, title: str | None = 
             _format_p(row.p_holm),
         )
     if not names:
-        table.caption = " minus ".join(next(iter(pairs)))
+        table.caption = escape(" minus ".join(next(iter(pairs))))
     return table
 
 
@@ -79,7 +82,9 @@ def _labels(systems: Iterable[UserMetrics]) -> list[str]:
 
 
 def _table(left: Sequence[str], right: Sequence[str], title: str | None) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", caption_justify="left")
+    table = Table(
+        title=title and escape(title), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", caption_justify="left"
+    )
     # A narrow console wraps cells; it must never cut a number short.
     for name in left:
         table.add_column(name, overflow="fold")

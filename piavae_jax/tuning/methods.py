@@ -26,7 +26,7 @@ def make_pruner(name: str, *, epochs: int) -> optuna.pruners.BasePruner:
     end. `halving` lets the best third of the trials that came so far go on from there. `median` stops, there or later
     and once ten trials have finished, one whose best epoch so far is below their median at the same epoch.
     """
-    third = max(1, epochs // 3)
+    third = -(-epochs // 3)  # rounded up, so that halving's second rung is not before the end
     if name == "halving":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=third, reduction_factor=3)
     if name == "median":

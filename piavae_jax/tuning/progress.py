@@ -18,7 +18,7 @@ def describe_settings(settings: Mapping[str, Any]) -> str:
 
 def describe_start(number: int, settings: Mapping[str, Any], *, target: int) -> str:
     """A trial that is about to run."""
-    return f"trial {number} ({number + 1} of {target})  {describe_settings(settings)}"
+    return f"trial {number} ({number + 1} of {max(target, number + 1)})  {describe_settings(settings)}"
 
 
 def describe_progress(records: Sequence[TrialRecord], number: int, *, target: int, seconds_each: float) -> str:
@@ -32,7 +32,7 @@ def describe_progress(records: Sequence[TrialRecord], number: int, *, target: in
     """
     best, (ended,) = best_record(records), [record for record in records if record.number == number]
     others = sum(record.state == RUNNING for record in records)
-    remaining = target - len(records) + others
+    remaining = max(target - len(records), 0) + others
     parts = [_describe_end(ended)]
     if best is not None:
         parts.append(f"best {best.quality:.4f} (trial {best.number})")

@@ -10,6 +10,7 @@ from piavae_jax.training.fit import Silent
 from piavae_jax.training.session import SELECTION_METRIC
 
 _QUALITY = f"validation/{SELECTION_METRIC}"
+_PRUNED = "pruned"
 
 
 class TrialListener(Silent):
@@ -25,7 +26,13 @@ class TrialListener(Silent):
         self._epochs = 0
 
     def run_started(self, *, name: str, epochs_done: int, epochs: int, steps: int) -> None:  # noqa: ARG002  a listener's
-        """Hear of the epochs that an earlier process ran; it may have died before it could tell, or stop."""
+        """Hear of the epochs that an earlier process ran; it may have died before it could tell, or stop.
+
+        Raises:
+          TrialPruned: it was about to stop, or should have.
+        """
+        if self._trial.user_attrs.get(_PRUNED):
+            raise optuna.TrialPruned
         self._epochs = epochs
         if epochs_done:
             for record in run_folder.read_metrics(run_folder.load(self._workdir)):
@@ -42,4 +49,5 @@ class TrialListener(Silent):
         if epoch > self._reported:
             self._trial.report(self._best, epoch)
         if self._reported <= epoch < self._epochs and self._trial.should_prune():
+            self._trial.set_user_attr(_PRUNED, True)  # asked again at the same epoch, halving would let it go on
             raise optuna.TrialPruned

@@ -13,11 +13,13 @@ from rich.console import Console
 from piavae_jax.config import ExperimentConfig, apply_settings, get_field, to_dict, validate
 from piavae_jax.data.prepared import PreparedDataset, load_prepared
 from piavae_jax.errors import UserError
-from piavae_jax.training.epoch import NonFiniteLoss
+from piavae_jax.evaluation import parse_metrics
 from piavae_jax.training.experiment import Listeners
+from piavae_jax.training.failures import FAILURES, describe_failure
 from piavae_jax.training.fit import Listener, fit
 from piavae_jax.training.progress import ProgressBar
 from piavae_jax.training.run_folder import FREE_FIELDS, data_digest
+from piavae_jax.training.session import make_mesh
 from piavae_jax.tuning.methods import make_pruner, make_sampler
 from piavae_jax.tuning.options import SearchOptions, count_trials
 from piavae_jax.tuning.progress import describe_progress, describe_start
@@ -49,6 +51,8 @@ def run_search(
     validate(config)
     if config.fusion.fuses:
         raise UserError("config.fusion must be off in a search, which trains one model a trial; fuse what it finds")
+    parse_metrics(config.evaluation.metrics)
+    make_mesh(config)
     check_space(config, space, grid=options.sampler == "grid")
     target = count_trials(options, space)
     dataset = load_prepared(config.data.path)
@@ -123,7 +127,7 @@ def _run_trial(claim: Claim, config: ExperimentConfig, dataset: PreparedDataset,
             fit(own, dataset, claim.workdir, listener=Listeners(listeners))
     except TrialPruned:
         return TrialState.PRUNED
-    except NonFiniteLoss as error:
-        console.print(f"  {error}", highlight=False, markup=False)
+    except FAILURES as error:
+        console.print(f"  {describe_failure(error)}", highlight=False, markup=False)
         return TrialState.FAIL
     return TrialState.COMPLETE

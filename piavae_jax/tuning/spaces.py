@@ -120,7 +120,10 @@ def parse_grid(texts: Sequence[str]) -> Space:
         except (ValueError, SyntaxError):
             options = []
         if not path or not options:
-            raise UserError(f"--grid must be FIELD=VALUE,VALUE,... such as pia.weight=0.5,1,2, got {text!r}")
+            raise UserError(
+                f"--grid must be FIELD=VALUE,VALUE,... such as pia.weight=0.5,1,2, got {text!r}; words want quotes of "
+                'their own, as in --grid \'optimizer.name="adam","sgd"\', and a switch has True,False'
+            )
         if path in space:
             raise UserError(f"--grid must name each field once, got {path} again; give all its values together")
         space[path] = Choice(options)

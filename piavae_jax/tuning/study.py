@@ -14,6 +14,7 @@ import filelock
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from piavae_jax.data.atomic import is_taken
 from piavae_jax.errors import UserError
 from piavae_jax.training import checkpoint
 from piavae_jax.tuning.distributions import Distribution, Float, Int
@@ -157,8 +158,7 @@ class SharedStudy:
 
 
 def _check_root(root: Path) -> None:
-    visible = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
-    if visible and not (root / _JOURNAL).is_file():
+    if is_taken(root) and not (root / _JOURNAL).is_file():
         raise UserError(f"{root} exists and holds no search; choose another --root, or empty it")
 
 

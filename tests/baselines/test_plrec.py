@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 from baseline_data import as_csr, random_rows
@@ -45,7 +43,7 @@ def test_bad_settings_are_refused(settings):
 
 
 def test_without_scikit_learn_it_says_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.utils.extmath", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="PLRec needs scikit-learn; install it with"):
         fit()
 

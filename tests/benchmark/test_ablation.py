@@ -5,17 +5,26 @@ from pathlib import Path
 
 import pytest
 from fakes import TINY as THREE_EPOCHS
+from tiny_runs import tiny_dataset
 
 from piavae_jax.benchmark import command
-from piavae_jax.benchmark.ablation import Ablation, ablation_systems, read_ablation
+from piavae_jax.benchmark.ablation import Ablation, ablation_systems, check_unchanged, read_ablation
 from piavae_jax.benchmark.neural import neural
 from piavae_jax.benchmark.plan import Plan
 from piavae_jax.benchmark.registry import SYSTEMS
+from piavae_jax.benchmark.sized_config import sized_config
+from piavae_jax.config import apply_settings
 from piavae_jax.data.json_files import read_json
+from piavae_jax.data.prepared import write_prepared
 from piavae_jax.errors import UserError
+from piavae_jax.training import run_folder
 
 TINY = {**THREE_EPOCHS, "training.epochs": 1}
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def ablation_config(dataset, settings):
+    return apply_settings(sized_config(dataset, "multvae"), settings)
 
 
 def declare(folder, body):
@@ -75,10 +84,25 @@ def test_the_command_compares_each_variant_with_the_model(dataset, tmp_path, con
     changed = declare(tmp_path, f'return Ablation("multvae_pia", {{"a mask per user": {TINY!r}}})')
     with pytest.raises(UserError, match=r"was run with mask\.kind='per_user', now it has 'bernoulli': give it another"):
         command.run_benchmark(Plan(dataset.path, out, "all", changed), seeds=2, console=console, command="x")
+    other = write_prepared(tiny_dataset(seed=1), tmp_path / "other")
+    with pytest.raises(UserError, match="was begun on other data"):  # that comes first
+        command.run_benchmark(Plan(other.path, out, "all", changed), seeds=2, console=console, command="x")
     assert uplift["baseline"] == "Multi-VAE + PIA"
     written = (out / "results.md").read_text()
     command.report_benchmark(out, console=console)  # without the file that declared the variants
     assert (out / "results.md").read_text() == written
+
+
+def test_a_variant_that_was_stopped_keeps_its_settings_or_its_folder(dataset, tmp_path):
+    begun = ablation_config(dataset, {**TINY, "kl.cap": 0.05})
+    run_folder.create(tmp_path / "multvae-beta" / "seed-0" / "run", begun, dataset)
+    check_unchanged(Ablation("multvae", {"beta": {**TINY, "kl.cap": 0.05}}), dataset, tmp_path)
+    with pytest.raises(
+        UserError, match=r'"beta" was run with kl.cap=0.05, now it has 0.07: give it another name, or r'
+    ):
+        check_unchanged(Ablation("multvae", {"beta": {**TINY, "kl.cap": 0.07}}), dataset, tmp_path)
+    (tmp_path / "multvae-beta").rename(tmp_path / "multvae-beta-old")
+    check_unchanged(Ablation("multvae", {"beta": {**TINY, "kl.cap": 0.07}}), dataset, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +140,8 @@ def test_a_file_that_is_none(tmp_path):
         (Ablation("multvae", {"b": {"seed": 1}}), 'the variant "b" cannot be: it must leave seed to the benchmark'),
         (Ablation("multvae", {"b": {"fusion.members": 2}}), "it must leave fusion.members to the benchmark"),
         (Ablation("multvae", {}, name="b", settings={"kl.gap": 1}), 'the variant "b" cannot be: .*gap'),
-        (Ablation("multvae", {"b 1": {}, "B-1": {}}), 'must differ in their letters and digits, got "B-1"'),
+        (Ablation("multvae", {"b 1": {}, "B-1": {}}), 'must differ in their letters a-z and digits, got "B-1" after'),
+        (Ablation("multvae", {"β": {}}), 'must differ in their letters a-z and digits, got "β", which has none'),
     ],
 )
 def test_what_an_ablation_may_not_be(dataset, ablation, message):

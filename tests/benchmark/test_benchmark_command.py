@@ -54,6 +54,14 @@ def test_real_systems_end_in_a_table_and_all_files(run, tmp_path, dataset):
     }  # fmt: skip
 
 
+def test_what_cannot_be_run_for_want_of_a_package_is_said_before_anything_runs(dataset, tmp_path, console, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    plan = Plan(dataset.path, tmp_path / "out", "popularity,plrec")
+    with pytest.raises(UserError, match="PLRec needs scikit-learn; install it with"):
+        command.run_benchmark(plan, seeds=1, console=console, command="x")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_interrupted_benchmark_goes_on(run, tmp_path, console):
     calls = []
     with pytest.raises(KeyboardInterrupt):
@@ -90,6 +98,7 @@ def test_one_command_at_a_time(run, tmp_path):
     [
         (["--models", "all"], "the following arguments are required: --out"),
         (["--out", "o"], "--data is missing: pass a prepared data set, or --report-only"),
+        (["--out", "o", "--data", "d", "--models", ""], '--models names "", which is no model: choose from'),
         (["--out", "o", "--data", "d", "--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--out", "o", "--data", "d", "--processes", "0"], "--processes must be at least 1, got 0"),
         (

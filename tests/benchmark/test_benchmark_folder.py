@@ -30,6 +30,12 @@ def test_other_data_are_refused(tmp_path, dataset):
     assert (tmp_path / "bench" / "benchmark.json").read_text() == before
 
 
+def test_one_that_was_killed_as_it_began_begins_again(tmp_path, dataset):
+    (tmp_path / ".benchmark.json").write_text('{"format')
+    open_folder(tmp_path, dataset, command="second")
+    assert [session["command"] for session in read_info(tmp_path)["sessions"]] == ["second"]
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path, dataset):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="exists and holds no benchmark: choose another --out"):

@@ -198,6 +198,17 @@ def test_one_system_has_a_table_and_nothing_to_compare(tmp_path, dataset, consol
     assert not (tmp_path / "out" / "comparisons.png").exists()
 
 
+def test_a_label_is_shown_as_it_is_written(tmp_path, dataset, console):
+    open_folder(tmp_path / "out", dataset, command="x")
+    systems = [fake_system("a", label="keep in [low, high]"), fake_system("b", 0.5, label="until [/] ends")]
+    run_systems(systems, dataset, tmp_path / "out", seeds=1, console=Console(quiet=True))
+    write_report(make_report(tmp_path / "out", uplifts=(("b", "a"),)), tmp_path / "out", console)
+    assert "until [/] ends minus keep in [low, high]" in console.file.getvalue()
+    assert [line.strip().split("  ")[0] for line in console.file.getvalue().splitlines() if "±" in line][:2] == [
+        "until [/] ends", "keep in [low, high]",
+    ]  # fmt: skip
+
+
 def test_a_benchmark_in_which_all_failed_says_so(tmp_path, dataset, console):
     open_folder(tmp_path / "out", dataset, command="x")
     run_systems([fake_system("a", error=MemoryError())], dataset, tmp_path / "out", seeds=1, console=console)

@@ -23,7 +23,7 @@ def test_what_is_done_is_not_run_again(tmp_path, dataset, console):
     run_systems([*systems, fake_system("c", calls=calls)], dataset, tmp_path, seeds=2, console=console)
     assert calls[3:] == [("c", 0), ("c", 1)]
     assert "3 of 5 runs are done already" in printed(console)
-    assert "4/5  C, seed 0  (about 4 s left)" not in printed(console)
+    assert "4/5  C, seed 0  (about 4.7 s left)" in printed(console)  # of two runs, by what the others took
     assert len(read_records(tmp_path)) == 5
 
 
@@ -36,6 +36,12 @@ def test_lines_say_what_runs_and_how_long_is_left(tmp_path, dataset, console):
     assert lines[1].endswith(" in 2.0 s")
     assert lines[2] == "2/3  B  (about 4.0 s left)"
     assert lines[4] == "3/3  A, seed 1  (about 2.0 s left)"
+
+
+def test_a_fusion_takes_no_time_for_members_that_others_trained(tmp_path, dataset, console):
+    run_systems([fake_system("a")._replace(family="fusion")], dataset, tmp_path, seeds=1, console=console)
+    (record,) = read_records(tmp_path)
+    assert record.seconds < record.outcome.train_seconds
 
 
 @pytest.mark.parametrize(

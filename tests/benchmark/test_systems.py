@@ -231,6 +231,14 @@ def test_a_fused_system_takes_over_what_the_benchmark_has_found_and_trained(data
     assert taken == alone  # seconds of each epoch and all
 
 
+def test_a_grid_is_searched_once_for_all_fusions(dataset, tmp_path, monkeypatch):
+    found = linear_module.chosen_settings("ease", dataset, tmp_path)
+    assert found.keys() == {"regularization"}
+    monkeypatch.setattr(linear_module, "_search", None)
+    assert linear_module.chosen_settings("ease", dataset, tmp_path) == found
+    assert not (run_path(tmp_path, "ease", 0) / "outcome.json").exists()
+
+
 def test_a_large_catalogue_has_a_grid_of_its_own(dataset, tmp_path, console, monkeypatch):
     class Searched(Exception):
         pass

@@ -17,6 +17,13 @@ def test_every_system_runs_before_any_has_a_second_seed():
     assert [(job.system.name, job.seed) for job in jobs] == [("a", 0), ("b", 0), ("c", 0), ("a", 1), ("c", 1)]
 
 
+def test_what_others_need_comes_before_them():
+    whole = fake_system("whole")._replace(needs=("part", "elsewhere"))
+    larger = fake_system("larger")._replace(needs=("whole", "part"))
+    jobs = list_jobs([fake_system("a"), larger, whole, fake_system("part")], seeds=2)
+    assert [job.system.name for job in jobs] == ["a", "part", "whole", "larger"] * 2
+
+
 def test_nothing_is_known_at_first():
     assert describe_time_left([job("a")], []) == ""
     assert describe_time_left([job("a")], [record("a", 60, outcome=False), record("b", 1, family="linear")]) == ""

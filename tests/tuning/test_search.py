@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 
+import jax
 import numpy as np
 import optuna
 import pytest
@@ -17,12 +18,15 @@ from piavae_jax import config as configs
 from piavae_jax.data.csr import from_pairs
 from piavae_jax.data.prepared import write_prepared
 from piavae_jax.training import run_folder
+from piavae_jax.training.epoch import NonFiniteLoss
+from piavae_jax.training.fit import fit
 from piavae_jax.training.restore import restore
 from piavae_jax.tuning import search
 from piavae_jax.tuning.distributions import Choice, Float, Int
 from piavae_jax.tuning.options import SearchOptions
 from piavae_jax.tuning.report import report_search
 from piavae_jax.tuning.search import run_search
+from piavae_jax.tuning.study import SharedStudy
 
 RATES = {"optimizer.learning_rate": Choice([0.0, 0.01])}
 GRID = SearchOptions(sampler="grid", pruner="none")
@@ -177,6 +181,10 @@ def interrupt(run, *, trial, epoch):
             run()
 
 
+def _interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
 def test_an_interrupted_search_ends_as_one_left_alone(config, tmp_path):
     config.training.checkpoint_seconds = 0
 
@@ -187,6 +195,10 @@ def test_an_interrupted_search_ends_as_one_left_alone(config, tmp_path):
     alone = run("alone")
     interrupt(lambda: run("root"), trial=0, epoch=2)
     interrupt(lambda: run("root"), trial=1, epoch=1)  # before it is decided whether the trial is pruned
+    with pytest.MonkeyPatch.context() as patch:  # and when it is decided, before the study is told
+        patch.setattr(SharedStudy, "finish", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run("root")
     study = run("root")
     assert study.records() == alone.records()
     assert read_csv(tmp_path / "root") == read_csv(tmp_path / "alone")
@@ -199,7 +211,7 @@ def test_the_config_as_it_is_comes_first(data, tmp_path, monkeypatch):
 
     def remember(config, dataset, workdir, *, listener):
         trained.append((config.pia.weight, config.mask.keep_prob))
-        raise search.NonFiniteLoss("not trained")
+        raise NonFiniteLoss("not trained")
 
     monkeypatch.setattr(search, "fit", remember)
     options = SearchOptions(trials=2, sampler="random")
@@ -241,6 +253,19 @@ def test_a_grid_goes_on_after_a_setting_that_diverges(config, tmp_path):
     assert len(study.records()) == 2
 
 
+def test_settings_that_want_too_much_memory_fail_their_trial_alone(config, tmp_path, monkeypatch):
+    def want_memory(own, dataset, workdir, *, listener):
+        if own.model.latent_dim == 9:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nAllocation summary")
+        return fit(own, dataset, workdir, listener=listener)
+
+    monkeypatch.setattr(search, "fit", want_memory)
+    space, console = {"model.latent_dim": Choice([9, 3])}, make_console()
+    study = run_search(config, space, tmp_path, options=GRID, console=console)
+    assert [(record.state, record.number) for record in study.records()] == [("finished", 1), ("failed", 0)]
+    assert "  JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory\n" in console.file.getvalue()
+
+
 def test_settings_that_cannot_go_together_fail_their_trial_alone(config, tmp_path):
     config.mask.kind = "per_user"
     space = {"mask.low": Choice([0.6]), "mask.high": Choice([0.5, 1.0])}
@@ -275,6 +300,21 @@ def test_fused_models_are_refused(config, tmp_path):
 def test_what_cannot_be_searched_is_refused_before_anything_is_written(config, tmp_path, space, options, message):
     with pytest.raises(UserError, match=message):
         run_search(config, space, tmp_path / "root", options=options, console=make_console())
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"evaluation.metrics": ("ndgc@100",)}, "ndgc@100"),
+        ({"training.devices": 99}, "config.training.devices must be at most"),
+    ],
+)
+def test_a_config_that_cannot_be_trained_is_refused_before_anything_is_written(config, tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        run_search(
+            configs.apply_settings(config, settings), RATES, tmp_path / "root", options=GRID, console=make_console()
+        )
     assert not (tmp_path / "root").exists()
 
 

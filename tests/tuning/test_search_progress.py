@@ -12,6 +12,7 @@ def test_a_trial_is_announced_with_its_settings():
     settings = {"pia.weight": 0.05111, "model.hidden": (600,), "pia.enabled": True, "pia.patience": 12}
     expected = "trial 4 (5 of 40)  pia.weight=0.05111  model.hidden=(600,)  pia.enabled=True  pia.patience=12"
     assert describe_start(4, settings, target=40) == expected
+    assert describe_start(4, {}, target=3) == "trial 4 (5 of 5)  "  # the target was larger when it began
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,11 @@ def test_a_trial_is_announced_with_its_settings():
         (
             [make_record(number, "finished") for number in range(4)],
             3,
+            "  nDCG@100 0.2500 after 12 epochs, best 0.2500 (trial 0)",
+        ),
+        (  # the target was larger when they began
+            [make_record(number, "finished") for number in range(9)],
+            8,
             "  nDCG@100 0.2500 after 12 epochs, best 0.2500 (trial 0)",
         ),
     ],

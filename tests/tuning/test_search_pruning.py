@@ -11,11 +11,14 @@ class Recorder:
     """A trial that is pruned from an epoch on."""
 
     def __init__(self, prune_at=99):
-        self.reported, self.asked, self._prune_at = {}, [], prune_at
+        self.reported, self.asked, self.user_attrs, self._prune_at = {}, [], {}, prune_at
 
     def report(self, value, step):
         assert step not in self.reported
         self.reported[step] = value
+
+    def set_user_attr(self, name, value):
+        self.user_attrs[name] = value
 
     def should_prune(self):
         self.asked.append(max(self.reported, default=None))
@@ -68,6 +71,25 @@ def test_after_a_kill_nothing_is_told_twice_and_nothing_is_missing(dataset, tmp_
     for epoch in range(in_checkpoint + 1, 5):
         listener.epoch_done(record(epoch, qualities[epoch - 1]))
     assert trial.reported == told
+
+
+def test_a_kill_after_the_decision_does_not_save_a_trial_either(dataset, tmp_path):
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    for quality in (0.9, 0.1):
+        trial = study.ask()
+        listener = TrialListener(trial, tmp_path, epochs_reported=0)
+        listener.run_started(name="trial", epochs_done=0, epochs=9, steps=1)
+        if quality == 0.9:
+            listener.epoch_done(record(1, quality))
+            continue
+        with pytest.raises(optuna.TrialPruned):
+            listener.epoch_done(record(1, quality))
+    assert not trial.should_prune()  # which halving says once
+    run = run_folder.create(tmp_path / "run", tiny_config(), dataset)
+    run_folder.append_metrics(run, record(1, 0.1))
+    with pytest.raises(optuna.TrialPruned):
+        TrialListener(trial, run.path, epochs_reported=1).run_started(name="trial", epochs_done=1, epochs=9, steps=1)
 
 
 def test_a_kill_before_the_decision_does_not_save_a_trial(dataset, tmp_path):

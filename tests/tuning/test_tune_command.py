@@ -87,6 +87,13 @@ def test_a_killed_search_ends_as_one_left_alone(start, tmp_path):
     assert [record.epochs for record in alone.records()] == [EPOCHS, EPOCHS]
 
 
+def test_a_config_that_cannot_be_is_refused_in_one_line(start, tmp_path):
+    _, errors = (command := start("--config.mask.kind=peruser")).communicate(timeout=120)
+    assert command.returncode == 2
+    assert errors.startswith("error: config.mask.kind must be one of ")
+    assert errors.count("\n") == 1
+
+
 def test_without_optuna_it_says_so_in_one_line(start, tmp_path):
     (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('No module named optuna', name='optuna')")
     code = "import runpy, sys; sys.argv[0] = 'tune.py'; runpy.run_path(sys.argv.pop(1), run_name='__main__')"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from piavae_jax.benchmark.folder import describe_session
+from piavae_jax.data.atomic import is_taken
 from piavae_jax.data.json_files import read_json, write_json
 from piavae_jax.errors import UserError
 
@@ -35,7 +36,7 @@ def check_folder(root: Path, data: Mapping[str, str]) -> dict[str, Any]:
       UserError: the folder holds something else, or an analysis of other data.
     """
     if not (root / INFO).is_file():
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if is_taken(root):
             raise UserError(f"{root} exists and holds no analysis: choose another --out, or empty it")
         return {"format_version": FORMAT_VERSION, "data": dict(data), "sessions": []}
     info = read_json(root / INFO)
