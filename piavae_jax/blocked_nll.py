@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from piavae_jax import item_parallel, sparse
+from piavae_jax import item_parallel
 from piavae_jax.linear import product
 from piavae_jax.sharded_nll import target_nll
 from piavae_jax.types import FactoredLogits, SparseBatch
@@ -56,6 +56,8 @@ def blocked_nll(
     return _forward(logits, batch, block, item_axis, precision)[0]
 
 
+# Both directions are one program each for those who call the likelihood outside one.
+@partial(jax.jit, static_argnums=(2, 3, 4))
 def _forward(
     logits: FactoredLogits, batch: SparseBatch, block: int, item_axis: str | None, precision: str
 ) -> tuple[jax.Array, _Residuals]:
@@ -68,22 +70,25 @@ def _forward(
             jnp.where(part.positions < block, found, at_positives),
         ), None
 
-    none_yet = jnp.full(batch.lengths.shape, -jnp.inf), jnp.zeros(batch.items.shape, jnp.float32)
-    (own_normalizer, at_positives), _ = lax.scan(visit, none_yet, _firsts(logits, block))
+    firsts = _firsts(logits, block)
+    dtype = jax.eval_shape(lambda: _cut(logits, batch, firsts[0], block, item_axis, precision)).logits.dtype
+    none_yet = jnp.full(batch.lengths.shape, -jnp.inf, dtype), jnp.zeros(batch.items.shape, dtype)
+    (own_normalizer, at_positives), _ = lax.scan(visit, none_yet, firsts)
     normalizer = item_parallel.combine_normalizers(own_normalizer, item_axis)
     here = item_parallel.own_items(batch.items, logits.kernel.shape[1], item_axis).here
     return target_nll(at_positives, here, normalizer, batch, item_axis), (logits, normalizer, batch)
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _backward(
     block: int, item_axis: str | None, precision: str, residuals: _Residuals, cotangent: jax.Array
 ) -> tuple[FactoredLogits, None]:
     logits, normalizer, batch = residuals
-    scale = cotangent * sparse.row_lengths(batch)
+    scale = cotangent * batch.lengths.astype(cotangent.dtype)
     at_positives = -cotangent.at[batch.rows].get(mode="clip")
     # As in `linear.affine`, whose comments say why.
     by_feature = lax.optimization_barrier(logits.features.T)
-    ones = jnp.ones((1, logits.features.shape[0]), jnp.float32)
+    ones = jnp.ones((1, logits.features.shape[0]), normalizer.dtype)
 
     def visit(gradients: FactoredLogits, first: jax.Array) -> tuple[FactoredLogits, None]:
         part = _cut(logits, batch, first, block, item_axis, precision)

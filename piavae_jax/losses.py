@@ -65,7 +65,7 @@ def _sparse_nll_backward(
 ) -> tuple[jax.Array, None]:
     # n * softmax - x, built in the one [B, I] buffer that the gradient needs anyway.
     logits, normalizer, batch = residuals
-    scale = cotangent * sparse.row_lengths(batch)
+    scale = cotangent * batch.lengths.astype(cotangent.dtype)
     gradient = scale[:, None] * jnp.exp(logits - normalizer[:, None])
     at_positives = gradient.at[batch.rows, batch.items]
     return at_positives.add(-cotangent.at[batch.rows].get(mode="clip"), mode="drop"), None
@@ -80,7 +80,7 @@ def multinomial_nll(logits: jax.Array, batch: Batch, *, item_axis: str | None = 
     Summed over positives, not averaged (Liang et al. 2018, without the constant multinomial coefficient).
 
     Args:
-      logits: float[B, I], the decoder's output.
+      logits: float[B, I], the decoder's output, of any precision; -inf takes an item out that a row does not have.
       batch: sparse rows, or dense rows `[B, I]`, of which any non-negative weights are taken as counts.
       item_axis: the mesh axis that items are split over, if any.
 
@@ -89,13 +89,16 @@ def multinomial_nll(logits: jax.Array, batch: Batch, *, item_axis: str | None = 
     """
     chex.assert_rank(logits, 2)
     logits = jnp.asarray(logits)
+    if jnp.finfo(logits.dtype).bits < 32:  # a sum of halves over a long row would stand still
+        logits = logits.astype(jnp.float32)
     if isinstance(batch, SparseBatch):
         if item_axis is not None:
             return sharded_multinomial_nll(logits, batch, item_axis)
         return _sparse_multinomial_nll(logits, batch)
     sparse.require_whole(item_axis)
     chex.assert_equal_shape([logits, batch])
-    return -jnp.sum(batch.astype(logits.dtype) * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+    log_likelihoods = batch.astype(logits.dtype) * jax.nn.log_softmax(logits, axis=-1)
+    return -jnp.sum(jnp.where(batch > 0, log_likelihoods, 0.0), axis=-1)  # a logit may be -inf elsewhere
 
 
 def blocked_multinomial_nll(

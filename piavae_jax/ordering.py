@@ -25,9 +25,10 @@ def order_integers(values: jax.Array, *, largest: int) -> jax.Array:
 
 
 def order_scores(scores: jax.Array) -> jax.Array:
-    """The items of each row of `scores: float32[B, I]`, the highest first: int32[B, I], as `lax.top_k` gives them."""
+    """The items of each row of `scores: float[B, I]`, the highest first: int32[B, I], as `lax.top_k` gives them."""
     num_items = scores.shape[1]
-    if num_items**2 > _LARGEST:  # ranks and items would be sorted as pairs, after the scores
+    # Ranks and items of more would be sorted as pairs, after the scores.
+    if num_items**2 > _LARGEST or scores.dtype != jnp.float32:
         return _order_pairs(scores)
     return lax.platform_dependent(scores, cpu=_order_ranks, default=_order_pairs)
 

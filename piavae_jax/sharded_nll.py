@@ -35,7 +35,7 @@ def _forward(logits: jax.Array, batch: SparseBatch, item_axis: str) -> tuple[jax
 
 def _backward(item_axis: str, residuals: _Residuals, cotangent: jax.Array) -> tuple[jax.Array, None]:
     logits, normalizer, batch = residuals
-    scale = cotangent * sparse.row_lengths(batch)
+    scale = cotangent * batch.lengths.astype(cotangent.dtype)
     gradient = scale[:, None] * jnp.exp(logits - normalizer[:, None])
     own = item_parallel.own_items(batch.items, logits.shape[1], item_axis)
     at_positives = jnp.where(own.here, cotangent.at[batch.rows].get(mode="clip"), 0.0)

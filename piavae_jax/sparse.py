@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from piavae_jax import item_parallel
 from piavae_jax.errors import UserError
@@ -11,6 +12,8 @@ from piavae_jax.ordering import order_integers
 from piavae_jax.types import Batch, EncoderInput, SparseBatch, SparseInput
 
 _BLOCK = 4
+_AT_ONCE = 1 << 27
+"""Numbers that sums of blocks may take in memory before they are added up: half a gigabyte."""
 
 
 def is_interaction(batch: SparseBatch) -> jax.Array:
@@ -85,12 +88,25 @@ def _run_sums(table: jax.Array, sources: jax.Array, weights: jax.Array, run_leng
     """Sum `weights * table[sources]` over runs of consecutive slots: `[runs, F]`.
 
     The `[N, F]` rows are never written to memory: the first rows of each run are added while they are gathered, and
-    what is left of long runs is added to that in blocks.
+    what is left of long runs is added to that in blocks, `_AT_ONCE` numbers of them at a time.
     """
     first = _block_sums(table, sources, weights, _first_blocks(run_lengths))
     further = _further_blocks(run_lengths, len(sources))
-    rest = _block_sums(table, sources, weights, further)
-    return first.at[further.runs].add(rest, mode="drop", indices_are_sorted=True)
+
+    def add(total: jax.Array, blocks: _Blocks) -> tuple[jax.Array, None]:
+        rest = _block_sums(table, sources, weights, blocks)
+        return total.at[blocks.runs].add(rest, mode="drop", indices_are_sorted=True), None
+
+    at_once = max(_AT_ONCE // table.shape[1], 1)
+    if len(further.slots) <= at_once:
+        return add(first, further)[0]
+    padding = -len(further.slots) % at_once
+    padded = _Blocks(
+        jnp.pad(further.slots, (0, padding)),
+        jnp.pad(further.filled, (0, padding)),
+        jnp.pad(further.runs, (0, padding), constant_values=len(run_lengths)),
+    )
+    return lax.scan(add, first, jax.tree.map(lambda part: part.reshape(-1, at_once), padded))[0]
 
 
 def weighted_item_sum(rows: jax.Array, weights: jax.Array, batch: SparseBatch, *, num_items: int) -> jax.Array:
@@ -117,7 +133,8 @@ def weighted_row_sum(table: jax.Array, weights: jax.Array, batch: SparseBatch) -
 def _weighted_row_sum_forward(
     table: jax.Array, weights: jax.Array, batch: SparseBatch
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, SparseBatch]]:
-    return weighted_row_sum(table, weights, batch), (table, weights, batch)
+    # Spelled out, as in `linear.affine`.
+    return _run_sums(table, batch.items, weights, batch.lengths), (table, weights, batch)
 
 
 def _weighted_row_sum_backward(

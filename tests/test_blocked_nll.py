@@ -80,6 +80,21 @@ def test_dense_rows_and_jit_change_nothing():
     np.testing.assert_allclose(jitted, expected, rtol=1e-6)
 
 
+def test_double_precision_stays_double():
+    with jax.enable_x64(True):
+        logits = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), factors(2))
+        value, pullback = jax.vjp(lambda logits: losses.blocked_multinomial_nll(logits, BATCH, block=5), logits)
+        expected, expected_pullback = jax.vjp(lambda logits: plain(logits, BATCH), logits)
+        assert value.dtype == jnp.float64
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
+        chex.assert_trees_all_close(
+            pullback(jnp.ones(B, value.dtype))[0],
+            expected_pullback(jnp.ones(B, value.dtype))[0],
+            rtol=1e-10,
+            atol=1e-12,
+        )
+
+
 def test_padded_rows_cost_nothing():
     logits = factors(3)
     wider = logits._replace(features=jnp.pad(logits.features, ((0, 2), (0, 0)), constant_values=3.0))

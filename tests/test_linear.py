@@ -39,6 +39,16 @@ def test_gradients_agree_with_finite_differences():
     check_grads(lambda *args: jnp.tanh(affine(*args)), (inputs, kernel, bias), order=1, modes=["rev"])
 
 
+def test_second_derivatives_are_those_of_the_plain_expression():
+    inputs, kernel, bias, _ = _arguments(3, 2, 4)
+
+    def curvature(layer):
+        return jax.jit(jax.hessian(lambda kernel: jnp.sum(jnp.tanh(layer(inputs, kernel, bias)))))(kernel)
+
+    plain = curvature(lambda inputs, kernel, bias: inputs @ kernel + bias[None, :])
+    np.testing.assert_allclose(curvature(affine), plain, rtol=1e-4, atol=1e-5)
+
+
 def test_ranks_are_checked():
     inputs, kernel, bias, _ = _arguments()
     with pytest.raises(AssertionError):
@@ -59,4 +69,6 @@ def test_a_precision_rounds_the_factors_and_nothing_else(precision, tolerance):
     for rounded, exact in zip(run(precision), run("float32"), strict=True):
         assert rounded.dtype == jnp.float32
         np.testing.assert_allclose(rounded, exact, atol=tolerance * float(jnp.abs(exact).max()))
+    if precision == "bfloat16":  # TF32 is that of some GPUs
+        assert float(jnp.abs(run(precision)[0] - run("float32")[0]).max()) > 1e-3
     np.testing.assert_array_equal(run(precision)[3], run("float32")[3])  # the bias's gradient is a sum, never rounded

@@ -174,6 +174,32 @@ def test_huge_logits_stay_finite(batch):
     assert np.isfinite(gradient).all()
 
 
+@batches
+def test_items_that_are_taken_out_have_no_share(batch):
+    out = (ROWS == 0) & (np.arange(I) % 2 == 0)[None, :]
+    nll = jax.jit(jax.value_and_grad(lambda logits: jnp.sum(losses.multinomial_nll(logits, batch))))
+    value, gradient = nll(jnp.where(out, -jnp.inf, VALUES["logits"]))
+    expected, expected_gradient = nll(jnp.where(out, -80.0, VALUES["logits"]))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_logits_of_half_precision_are_summed_in_single(dtype):
+    rows = dense_rows([1, 300, 900], 1000)
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=rows.shape), dtype)
+    for batch in (sparse_batch(rows, padding=5), jnp.asarray(rows)):
+        value, pullback = jax.vjp(jax.jit(lambda logits, batch=batch: losses.multinomial_nll(logits, batch)), logits)
+        expected, expected_pullback = jax.vjp(
+            lambda logits, batch=batch: losses.multinomial_nll(logits, batch), logits.astype(jnp.float32)
+        )
+        assert value.dtype == jnp.float32
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+        (gradient,), (expected_gradient,) = pullback(jnp.ones(3)), expected_pullback(jnp.ones(3))
+        assert gradient.dtype == dtype
+        np.testing.assert_allclose(gradient.astype(jnp.float32), expected_gradient, rtol=8e-3, atol=1e-6)
+
+
 def test_elbo_is_the_objective_without_anchors():
     batch, logits = BATCHES["sparse"], jnp.asarray(VALUES["logits"])
     elbo, _ = losses.elbo(POSTERIOR, logits, batch, beta=0.3)

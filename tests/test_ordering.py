@@ -32,3 +32,9 @@ def test_scores_are_in_the_order_of_top_k(num_items):
     equal_ones_by_item = np.argsort(-scores, axis=1, stable=True)
     zeros_alike = np.where(scores == 0, np.float32(0), scores)  # XLA has 0.0 before -0.0
     np.testing.assert_array_equal(jax.jit(ordering.order_scores)(zeros_alike), equal_ones_by_item)
+
+
+def test_scores_of_double_precision_are_in_order_too():
+    with jax.enable_x64(True):
+        scores = 1.0 + 1e-12 * np.random.default_rng(0).permuted(np.tile(np.arange(50.0), (3, 1)), axis=1)
+        np.testing.assert_array_equal(ordering.order_scores(jax.numpy.asarray(scores)), np.argsort(-scores, axis=1))

@@ -52,6 +52,26 @@ def test_gradients_are_the_numerical_ones():
     )
 
 
+def test_second_derivatives_are_those_of_a_matrix_product():
+    rows = dense_rows([0, 1, 5], 7)
+    batch, table = sparse_batch(rows, padding=2), jnp.asarray(TABLE[:7, :2])
+    ones = jnp.ones(batch.items.shape)
+    curvature = jax.hessian(lambda table: jnp.sum(jnp.tanh(sparse.weighted_row_sum(table, ones, batch))))(table)
+    plain = jax.hessian(lambda table: jnp.sum(jnp.tanh(jnp.asarray(rows) @ table)))(table)
+    np.testing.assert_allclose(curvature, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 3 * F, 20 * F])
+def test_sums_do_not_depend_on_how_many_blocks_are_added_up_at_a_time(at_once, monkeypatch):
+    rows = dense_rows([0, 3, 23, 9, 16], I)
+    batch = sparse_batch(rows, padding=6)
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=batch.items.shape), jnp.float32)
+    expected = sparse.weighted_row_sum(jnp.asarray(TABLE), weights, batch)
+    monkeypatch.setattr(sparse, "_AT_ONCE", at_once)
+    found = sparse.weighted_row_sum(jnp.asarray(TABLE), weights, batch)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_encoder_matmul_is_the_same_on_sparse_and_dense_rows():
     rows = dense_rows([0, 1, 5, 23], I)
     dense = sparse.matmul(masking.encoder_input(jnp.asarray(rows)), jnp.asarray(TABLE))

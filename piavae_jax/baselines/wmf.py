@@ -25,6 +25,7 @@ from piavae_jax.types import SparseBatch
 _TOLERANCE = 1e-6
 _TRAINING_STEPS = 5  # each solve starts where that of the last iteration ended
 _FOLD_IN_STEPS = 200  # about ten reach the tolerance
+_SLOTS = 8192  # interactions whose factors are in memory at a time
 
 
 class WMFWeights(NamedTuple):
@@ -144,7 +145,12 @@ def _solve_rows(
     ones = jnp.ones(batch.items.shape, table.dtype)
 
     def project_own(factors: jax.Array) -> jax.Array:
-        predicted = jnp.sum(table[batch.items] * factors.at[batch.rows].get(mode="clip"), axis=-1)
+        # A few slots at a time: XLA's CPU backend writes both factors of all of them to memory, [N, D] each.
+        predicted = jax.lax.map(
+            lambda slot: jnp.sum(table[slot[0]] * factors.at[slot[1]].get(mode="clip")),
+            (batch.items, batch.rows),
+            batch_size=_SLOTS,
+        )
         return sparse.weighted_row_sum(table, predicted, batch)
 
     return _minimise(

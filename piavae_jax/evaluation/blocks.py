@@ -52,8 +52,8 @@ def _kth_largest(keys: jax.Array, k: int) -> jax.Array:
         # A sum of floats: XLA's CPU backend does not vectorise that of integers. Exact below 2^24 blocks.
         return jnp.sum(jnp.where(keys >= least[:, None], 1.0, 0.0), axis=-1) >= k
 
-    def refine(step: int, least: jax.Array) -> jax.Array:
-        raised = least + lax.shift_left(jnp.int32(1), 30 - step)
+    def refine(step: jax.Array, least: jax.Array) -> jax.Array:
+        raised = least + lax.shift_left(jnp.int32(1), (30 - step).astype(jnp.int32))  # else int64 where JAX has that on
         return jnp.where(at_least_k(raised), raised, least)
 
     zero = jnp.zeros(keys.shape[0], jnp.int32)

@@ -22,7 +22,7 @@ def ndcg_at_k(hits: jax.Array, num_targets: jax.Array, k: int) -> jax.Array:
     Returns:
       float32[B] in [0, 1]; NaN where a user has no held-out item.
     """
-    best = jnp.arange(k)[None, :] < jnp.maximum(num_targets, 1)[:, None]
+    best = jnp.arange(k, dtype=num_targets.dtype)[None, :] < jnp.maximum(num_targets, 1)[:, None]
     return jnp.where(num_targets > 0, _dcg(hits[:, :k]) / _dcg(best), jnp.nan)
 
 

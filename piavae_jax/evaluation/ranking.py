@@ -44,6 +44,8 @@ def exclude_seen(scores: jax.Array, batch: SparseBatch) -> jax.Array:
 def top_k(scores: jax.Array, k: int) -> RankedItems:
     """Rank the K = min(k, I) best items of each row, exactly; of two equal scores the lower item comes first.
 
+    Scores are equal if their bits are: 0.0 ranks above -0.0.
+
     Args:
       scores: float[B, I], -inf for an item that must not be recommended.
       k: length of the lists, at least 1.

@@ -13,7 +13,7 @@ from piavae_jax.evaluation.runs import Runs, align_users, average_runs
 
 RESAMPLES = 10_000
 _Interval: TypeAlias = Callable[[np.ndarray], tuple[float, float]]
-_BATCH = 64  # resamples drawn at a time: 5 MB of indices for 10,000 users
+_BATCH, _INDICES = 64, 640_000  # most resamples drawn at a time, and about as many indices: 5 MB
 
 
 class Comparison(NamedTuple):
@@ -54,7 +54,8 @@ def compare(
     Each user's value is averaged over a system's runs first, so that users stay the units of the test: it speaks about
     these runs, and how much seeds vary is no part of it. The interval is a percentile bootstrap over users (Efron,
     Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13); a system and metric of 10,000 users takes 0.9 s at
-    10,000 resamples on one core. The p-values come from paired t-tests; `p_holm` bounds the chance of any false claim
+    10,000 resamples on one core. The p-values come from paired t-tests (where all users differ by the
+    same, from the sign test); `p_holm` bounds the chance of any false claim
     among all the comparisons returned (Holm: A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian
     Journal of Statistics 6(2), 1979).
 
@@ -70,7 +71,8 @@ def compare(
       A comparison for each other system and metric, system by system.
 
     Raises:
-      UserError: if the baseline or a metric is missing, there is nothing to compare it with, or the users differ.
+      UserError: if the baseline, a metric or a user's value is missing, there is nothing to compare it with, or the
+        users differ.
     """
     _check(systems, baseline, confidence=confidence, resamples=resamples)
     interval = partial(bootstrap_interval, seed=seed, confidence=confidence, resamples=resamples)
@@ -94,7 +96,7 @@ def bootstrap_interval(
         (values,),
         np.mean,
         n_resamples=resamples,
-        batch=_BATCH,
+        batch=max(1, min(_BATCH, _INDICES // len(values))),
         confidence_level=confidence,
         method="percentile",
         rng=np.random.default_rng(seed),
@@ -113,6 +115,12 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 def _compare_pair(names: tuple[str, str, str], new: np.ndarray, old: np.ndarray, interval: _Interval) -> Comparison:
     system, baseline, metric = names
+    missing = int(np.count_nonzero(np.isnan(new - old)))
+    if missing:
+        raise UserError(
+            f"{metric} must have a value for every user with held-out items, got none for {missing} of {len(old)} of "
+            f'"{system}" or "{baseline}": evaluate both alike'
+        )
     difference, base = float(np.mean(new - old)), float(old.mean())
     low, high = interval(new - old)
     return Comparison(
@@ -142,8 +150,8 @@ def _users_with_targets(metrics: UserMetrics) -> np.ndarray:
 
 def _paired_t_test(new: np.ndarray, old: np.ndarray) -> float:
     differences = new - old
-    if np.ptp(differences) == 0.0:  # no spread: the statistic is 0 / 0 or infinite
-        return 0.0 if differences[0] else 1.0
+    if np.ptp(differences) == 0.0:  # no spread: the statistic is 0 / 0, or infinite for however few users
+        return 2.0 ** (1 - len(differences)) if differences[0] else 1.0  # the sign test's, as all have one sign
     return float(scipy.stats.ttest_rel(new, old).pvalue)
 
 

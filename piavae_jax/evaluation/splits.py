@@ -19,8 +19,9 @@ def pool_splits(splits: Sequence[UserMetrics]) -> UserMetrics:
       splits: V_1, V_2, ... users, with the same metrics.
 
     Returns:
-      The distinct users, by id; `num_input` and `num_target` are sums over the splits; a value is the mean over the
-      splits in which the user has one, NaN where there is none.
+      The distinct users, by id; `num_input` and `num_target` are those of the first split in which the user has
+      held-out items, so that groups by history are those of one split; a value is the mean over the splits in which the
+      user has one, NaN where there is none.
 
     Raises:
       UserError: there is no split, or metrics or types of user ids differ.
@@ -35,5 +36,9 @@ def pool_splits(splits: Sequence[UserMetrics]) -> UserMetrics:
                 f"{split.users.dtype} and {', '.join(labels)} of {dtype}: evaluate all alike"
             )
     rows = pl.concat([to_frame(split) for split in splits])
-    sums, means = pl.col(INPUT_COLUMN, TARGET_COLUMN).sum(), pl.col(labels).mean()
-    return from_frame(rows.group_by(USER_COLUMN).agg(sums, means).sort(USER_COLUMN))
+    has_targets = pl.col(TARGET_COLUMN) > 0
+    counts = [  # where there is no such split, those of the first one
+        pl.coalesce(pl.col(name).filter(has_targets).first(), pl.col(name).first()).alias(name)
+        for name in (INPUT_COLUMN, TARGET_COLUMN)
+    ]
+    return from_frame(rows.group_by(USER_COLUMN).agg(*counts, pl.col(labels).mean()).sort(USER_COLUMN))

@@ -62,7 +62,7 @@ def comparisons_table(comparisons: Sequence[Comparison], *, title: str | None = 
             _format_p(row.p_value),
             _format_p(row.p_holm),
         )
-    if not names:
+    if len(pairs) == 1:
         table.caption = escape(" minus ".join(next(iter(pairs))))
     return table
 

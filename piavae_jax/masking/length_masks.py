@@ -31,7 +31,8 @@ def length_mask(batch: Batch, *, min_share: float = 0.0, key: jax.Array) -> jax.
         raise UserError(f"min_share must be in [0, 1], got {min_share}; 0 keeps one interaction at least")
     number_key, which_key = jax.random.split(key)
     lengths = sparse.row_lengths(batch)
-    smallest = jnp.maximum(jnp.ceil(min_share * lengths), 1.0)
+    # A whole product may come out a little above itself.
+    smallest = jnp.maximum(jnp.ceil(min_share * lengths * (1.0 - 1e-6)), 1.0)
     drawn = sampling.user_uniforms(sparse.row_users(batch), key=number_key)
     # The product may round up to the number of choices; rows without positives have none.
     numbers = jnp.minimum(smallest + jnp.floor(drawn * (lengths - smallest + 1.0)), lengths).astype(jnp.int32)

@@ -77,7 +77,8 @@ def popularity_aware(batch: Batch, *, keep_probs: jax.Array, key: jax.Array) -> 
     rare values, `1 / p` times the unmasked one: prefer a small power to an extreme one.
     """
     kept = popularity_mask(batch, keep_probs=keep_probs, key=key)
-    inverse = 1.0 / _at_interactions(keep_probs, batch)
+    probs = _at_interactions(keep_probs, batch)
+    inverse = jnp.where(probs > 0, 1.0 / probs, 0.0)  # an item of probability 0 never stays
     unscaled = encoder_input(batch, kept=kept)
     if isinstance(unscaled, SparseInput):
         return unscaled._replace(values=unscaled.values * inverse)

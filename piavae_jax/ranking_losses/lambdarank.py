@@ -86,6 +86,7 @@ def _discounts(logits: jax.Array, batch: SparseBatch, k: int) -> jax.Array:
     return jnp.zeros_like(logits).at[in_rows, order].set(jnp.asarray(by_rank, jnp.float32)[None, :] / ideal[:, None])
 
 
+@partial(jax.jit, static_argnums=(2, 3))  # one program for those who call the loss outside one
 def _visit_pairs(logits: jax.Array, batch: SparseBatch, k: int, sigma: float) -> _Lambdas:
     """Walk along blocks of positives, several blocks at a time; no block has positives of two rows."""
     count, num_items = logits.shape
@@ -136,9 +137,10 @@ class _Pairs(NamedTuple):
 
 
 def _compare(positives: _Side, others: _Side, sigma: float) -> _Pairs:
-    lead = sigma * (positives.scores[:, :, None] - others.scores[:, None, :])
-    weight = jnp.abs(positives.discounts[:, :, None] - others.discounts[:, None, :])
-    weight = jnp.where(positives.counts[:, :, None] & others.counts[:, None, :], weight, 0.0)
+    counts = positives.counts[:, :, None] & others.counts[:, None, :]
+    # Scores that do not count may both be -inf.
+    lead = jnp.where(counts, sigma * (positives.scores[:, :, None] - others.scores[:, None, :]), 0.0)
+    weight = jnp.where(counts, jnp.abs(positives.discounts[:, :, None] - others.discounts[:, None, :]), 0.0)
     # Softplus and sigmoid of -lead from one exponential, which costs most of the time.
     small = jnp.exp(-jnp.abs(lead))
     loss = weight * (jnp.maximum(-lead, 0.0) + jnp.log1p(small))

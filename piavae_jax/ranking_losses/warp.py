@@ -52,8 +52,9 @@ def warp_loss(logits: jax.Array, batch: Batch, *, margin: float = 1.0) -> jax.Ar
     # No difference of logits changes, and what is summed below stays small.
     logits = logits - lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     weights = _weights(lax.stop_gradient(logits), batch, margin)
-    # With ranks fixed the loss is linear in the logits.
-    return jnp.sum(weights.of_item * logits, axis=-1) + margin * weights.total
+    # With ranks fixed the loss is linear in the logits; that of an item without a weight may be -inf.
+    weighted = jnp.where(weights.of_item == 0, 0.0, weights.of_item * logits)
+    return jnp.sum(weighted, axis=-1) + margin * weights.total
 
 
 class _Weights(NamedTuple):

@@ -1,3 +1,6 @@
+import sys
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,10 +8,12 @@ import pytest
 from baseline_data import as_csr, random_rows
 from batch_factory import sparse_batch
 
-from piavae_jax import UserError
+from piavae_jax import UserError, sparse
 from piavae_jax.baselines import dense_wmf_scores, wmf, wmf_scores
-from piavae_jax.baselines.wmf import fold_in
+from piavae_jax.baselines.wmf import WMFWeights, fold_in
+from piavae_jax.types import SparseBatch
 
+wmf_module = sys.modules["piavae_jax.baselines.wmf"]  # beside the function of its name
 ROWS = random_rows(40, 12)  # the first user has nothing, the last item nobody
 SETTINGS = {"dim": 4, "regularization": 0.05, "unobserved_weight": 0.2, "frequency_exponent": 0.7}
 U, I = ROWS.shape
@@ -92,6 +97,24 @@ def test_dense_rows_score_as_sparse_ones():
     scores = dense_wmf_scores(params, jnp.asarray(held_out, jnp.float32))
     np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(scores, wmf_scores(params, sparse_batch(held_out)), rtol=1e-4, atol=1e-5)
+
+
+def test_memory_does_not_grow_with_interactions_times_factors(monkeypatch):
+    num_users, num_items, count, dim = 20_000, 5_000, 1_000_000, 64
+    integers, shape = partial(jax.ShapeDtypeStruct, dtype=jnp.int32), jax.ShapeDtypeStruct
+    batch = SparseBatch(
+        integers((count,)),
+        integers((count,)),
+        integers((num_users,)),
+        integers((num_users,)),
+        shape((num_users,), bool),
+    )
+    factors = [shape((rows, dim), jnp.float32) for rows in (num_items, num_users)]
+    monkeypatch.setattr(sparse, "_AT_ONCE", 1 << 20)
+    half_step = jax.jit(wmf_module._half_step.__wrapped__).lower(
+        factors[0], batch, factors[1], WMFWeights(*[shape((), jnp.float32)] * 3)
+    )
+    assert half_step.compile().memory_analysis().temp_size_in_bytes < 4 * count * dim / 2
 
 
 def test_the_same_seed_gives_the_same_bits():

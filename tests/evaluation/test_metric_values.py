@@ -55,7 +55,8 @@ class TestEveryMetric:
         np.testing.assert_allclose(compiled, metric(hits, counts, 10), rtol=1e-6)
 
     def test_no_float_of_double_width(self, metric):
-        assert metric(jnp.ones((1, 3), bool), jnp.asarray([3], jnp.int32), 3).dtype == jnp.float32
+        with jax.enable_x64(True):
+            assert metric(jnp.ones((1, 3), bool), jnp.asarray([3], jnp.int32), 3).dtype == jnp.float32
 
 
 @settings(max_examples=60, deadline=None)

@@ -88,6 +88,13 @@ def test_long_rows_are_ranked_as_by_a_full_sort(kind, num_items, k):
     np.testing.assert_array_equal(ranked.items, np.where(best > -np.inf, order, NO_ITEM))
 
 
+def test_long_rows_are_ranked_where_integers_are_64_bits_wide():
+    scores = np.random.default_rng(0).normal(size=(6, 1_000)).astype(np.float32)
+    with jax.enable_x64(True):
+        ranked = top_k(jnp.asarray(scores), 7)
+    np.testing.assert_array_equal(ranked.items, np.argsort(-scores, axis=1)[:, :7])
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_other_types_are_ranked_too(dtype):
     scores = jnp.asarray(np.random.default_rng(0).integers(0, 50, (3, 400)), dtype)

@@ -148,7 +148,13 @@ def test_narrow_console_cuts_no_number():
 def test_groups_table_has_a_row_for_each_group_and_system():
     lines = text_of(groups_table({"a": user_metrics(0), "b": user_metrics(1)})).splitlines()
     assert sum(" 11-50 " in line for line in lines) == 2
-    assert all(" - " in line and " 0 " in line for line in lines if "51-100" in line)
+    empty = [line for line in lines if "51-100" in line]
+    assert len(empty) == 2
+    assert all(" - " in line and line.rstrip().endswith(" 0") for line in empty)
+
+
+def test_a_table_of_no_comparison_is_empty():
+    assert comparisons_table([]).row_count == 0
 
 
 def test_comparisons_table_shows_the_interval():

@@ -120,9 +120,17 @@ def test_equal_systems_do_not_differ():
     assert (row.difference, row.relative, row.low, row.high, row.p_value) == (0.0, 0.0, 0.0, 0.0, 1.0)
 
 
-def test_a_difference_without_spread_is_certain():
+def test_a_difference_without_spread_is_as_certain_as_its_signs():
     (row,) = compare({"old": system([0.25, 0.5, 0.75]), "new": system([0.5, 0.75, 1.0])}, "old", resamples=50)
-    assert (row.low, row.high, row.p_value) == (0.25, 0.25, 0.0)
+    assert (row.low, row.high) == (0.25, 0.25)
+    assert row.p_value == stats.binomtest(3, 3).pvalue  # not more certain than three signs
+
+
+def test_a_value_that_is_missing_is_said():
+    old, new = pair_of(3)
+    values = {**new.values, "ndcg@100": np.where(np.arange(len(new)) % 50 == 7, np.nan, new["ndcg@100"])}
+    with pytest.raises(UserError, match=r'ndcg@100 must have a value .* got none for \d+ of \d+ of "new" or "old"'):
+        compare({"old": old, "new": dataclasses.replace(new, values=values)}, "old", resamples=50)
 
 
 def test_no_uplift_over_zero():

@@ -58,6 +58,13 @@ def test_the_number_kept_is_drawn_evenly_and_so_are_its_members(min_share, small
     np.testing.assert_allclose(shares, (smallest + 8) / 2 / 8, atol=5 * 0.5 / np.sqrt(6000))
 
 
+@pytest.mark.parametrize(("share", "count"), [(3, 50), (6, 35), (2, 15), (3, 33)])
+def test_the_fewest_are_a_share_rounded_up_and_no_further(share, count):
+    rows = jnp.ones((2000, count))
+    numbers = numbers_kept(rows, draw(rows, min_share=share / 10, key=KEY))
+    assert numbers.min() == -(-share * count // 10)
+
+
 def test_a_users_mask_depends_on_neither_position_nor_company():
     batch = sparse_batch(ROWS)
     alone = sparse_batch(ROWS[2:3])._replace(users=batch.users[2:3])

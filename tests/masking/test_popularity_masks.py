@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piavae_jax import UserError, masking
+from piavae_jax.types import SparseInput
 
 I = 12
 ROWS = dense_rows([0, 1, 5, 12], I)
@@ -74,6 +75,15 @@ def test_input_is_the_same_on_sparse_and_dense_rows_and_scaled_by_the_items_own_
     thin = jax.jit(masking.popularity_aware)(sparse_batch(ROWS, padding=4), keep_probs=PROBS, key=KEY)
     np.testing.assert_allclose(thin.values[:-4], expected[ROWS > 0], rtol=1e-6)
     np.testing.assert_array_equal(thin.values[-4:], 0.0)
+
+
+@pytest.mark.parametrize("batch", [jnp.asarray(ROWS), sparse_batch(ROWS)], ids=["dense", "sparse"])
+def test_an_item_may_be_hidden_always(batch):
+    shown = masking.popularity_aware(batch, keep_probs=PROBS.at[3].set(0.0), key=KEY)
+    values = shown.values if isinstance(shown, SparseInput) else shown
+    assert np.isfinite(values).all()
+    hidden = values[batch.items == 3] if isinstance(shown, SparseInput) else values[:, 3]
+    np.testing.assert_array_equal(hidden, 0.0)
 
 
 def test_the_masked_input_is_right_on_average():

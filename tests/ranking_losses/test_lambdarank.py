@@ -62,7 +62,9 @@ def test_values_do_not_depend_on_how_many_pairs_are_visited_at_a_time(pairs, mon
     # Blocks of three positives: rows of 7 and 17 take several, and the last of each is not full.
     monkeypatch.setattr(lambdarank, "_BLOCK", 3)
     monkeypatch.setattr(lambdarank, "_PAIRS", pairs)
+    lambdarank._visit_pairs.clear_cache()  # it was compiled for the usual numbers
     value, pullback = jax.vjp(lambda logits: ranking_losses.lambdarank_loss(logits, BATCHES["padded"]), LOGITS)
+    lambdarank._visit_pairs.clear_cache()
     expected, expected_gradient = value_and_gradient(LOGITS, BATCHES["dense"])
     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(pullback(jnp.ones(B))[0], expected_gradient, rtol=1e-5, atol=1e-6)
@@ -107,6 +109,22 @@ def test_huge_logits_stay_finite():
     value, gradient = value_and_gradient(1e6 * LOGITS, BATCHES["padded"])
     assert np.isfinite(value).all()
     assert np.isfinite(gradient).all()
+
+
+@batches
+def test_items_that_are_taken_out_are_in_no_pair(batch):
+    out = (ROWS == 0) & (np.arange(I) % 2 == 0)[None, :]
+    value, gradient = value_and_gradient(jnp.where(out, -jnp.inf, LOGITS), batch)
+    far_below, expected = value_and_gradient(jnp.where(out, -50.0, LOGITS), batch)
+    np.testing.assert_allclose(value, far_below, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_call_outside_a_program_compiles_one_once():
+    ranking_losses.lambdarank_loss(LOGITS, BATCHES["padded"])
+    before = lambdarank._visit_pairs._cache_size()
+    ranking_losses.lambdarank_loss(LOGITS + 1.0, BATCHES["padded"])
+    assert lambdarank._visit_pairs._cache_size() == before > 0
 
 
 def test_a_list_of_one_item_has_no_pair():

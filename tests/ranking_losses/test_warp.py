@@ -137,6 +137,15 @@ def test_each_platform_has_its_search(platform, loops):
     assert traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.while") == loops
 
 
+@batches
+def test_items_that_are_taken_out_violate_nothing(batch):
+    out = (ROWS == 0) & (np.arange(I) % 2 == 0)[None, :]
+    value, gradient = value_and_gradient(jnp.where(out, -jnp.inf, LOGITS), batch)
+    expected, expected_gradient = value_and_gradient(jnp.where(out, -50.0, LOGITS), batch)
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+
+
 def test_a_list_of_one_item_has_no_violator():
     value, gradient = value_and_gradient(jnp.zeros((1, 1)), jnp.ones((1, 1)))
     np.testing.assert_array_equal(value, 0.0)
