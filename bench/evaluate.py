@@ -23,6 +23,7 @@ import numpy_evaluation as reference
 from piavae_jax.data.csr import CSR, item_counts
 from piavae_jax.data.prepared import HeldOut, PreparedDataset, load_prepared
 from piavae_jax.evaluation import Evaluator
+from piavae_jax.linear import product
 from piavae_jax.models.multvae import multvae
 from piavae_jax.models.scoring import make_score_fn
 from piavae_jax.types import SparseBatch
@@ -66,8 +67,8 @@ def make_floor(num_users: int, num_items: int, *, batch_size: int) -> Callable[[
         to_latent, to_hidden, to_items = weights
 
         def step(features: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-            features = (features @ to_latent)[:, :200] @ to_hidden
-            scores = jax.lax.optimization_barrier(features @ to_items)  # written, not folded into what follows
+            features = product(product(features, to_latent)[:, :200], to_hidden)
+            scores = jax.lax.optimization_barrier(product(features, to_items))  # written, not folded into what follows
             return features, scores[:, 0]
 
         return jax.lax.scan(step, features, None, length=-(-num_users // batch_size))[1]

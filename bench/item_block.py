@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from train import make_config
 
-from piavae_jax.config import ExperimentConfig
+from piavae_jax.config import PRECISIONS, ExperimentConfig
 from piavae_jax.data.batches import epoch_order, order_capacity
 from piavae_jax.data.prepared import PreparedDataset, load_prepared
 from piavae_jax.training.session import build_session, start_state
@@ -25,12 +25,14 @@ class Steps(NamedTuple):
     """A compiled chunk of steps; each call goes on from the state of the last."""
 
     run: Callable[[], None]
+    count: int
+    """Steps of the chunk, no more than an epoch has."""
     temp_mb: float
     """Memory besides the arguments, in MB (10^6 bytes)."""
 
 
 def make_steps(config: ExperimentConfig, dataset: PreparedDataset, count: int) -> Steps:
-    """Compile a chunk of `count` steps of a config, on one device."""
+    """Compile a chunk of up to `count` steps of a config, on one device."""
     session = build_session(config, dataset)
     lengths, capacity = session.lengths, session.capacity
     order = epoch_order(lengths, batch_size=session.batch_size, capacity=capacity, key=jax.random.key(0))[:count]
@@ -44,7 +46,7 @@ def make_steps(config: ExperimentConfig, dataset: PreparedDataset, count: int) -
         state, sums = steps(state, session.rows, chunk)
         jax.block_until_ready(sums)
 
-    return Steps(run, steps.memory_analysis().temp_size_in_bytes / 1e6)
+    return Steps(run, len(order), steps.memory_analysis().temp_size_in_bytes / 1e6)
 
 
 def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
     seconds = harness.interleave({block: system.run for block, system in systems.items()}, rounds=arguments.rounds)
     return {
         block: {
-            "step_ms": 1e3 * float(seconds[block].min()) / arguments.steps,
+            "step_ms": 1e3 * float(seconds[block].min()) / system.count,
             "ratio": harness.ratio(seconds[block], seconds["0"]),
             "temp_mb": system.temp_mb,
         }
@@ -74,6 +76,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, nargs="+", default=[2048, 5027])
     parser.add_argument("--pia", action="store_true")
     parser.add_argument("--batch-size", type=int, default=500)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of matrix products")
     parser.add_argument("--steps", type=int, default=4, help="steps a round")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()

@@ -37,6 +37,8 @@ class Phases(NamedTuple):
     run: dict[str, Callable[[], None]]
     weights: dict[str, float]
     """Share of each phase in the passes of all epochs."""
+    steps: int
+    """Of a chunk, no more than an epoch has."""
     parameters: int
     """All that are trained, anchors and critics too."""
 
@@ -67,7 +69,7 @@ def make_phases(name: str, dataset: PreparedDataset, *, batch_size: int, steps: 
     trained = {entry for phase in session.recipe.phases for entry in phase.trained}
     parameters = sum(leaf.size for entry in trained for leaf in jax.tree.leaves(state.params[entry]))
     shares = {phase: count / passes.total() for phase, count in passes.items()}
-    return Phases({phase: make_run(phase) for phase in shares}, shares, parameters)
+    return Phases({phase: make_run(phase) for phase in shares}, shares, len(order), parameters)
 
 
 def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
     base = models[BASE].parameters
     return {
         name: {
-            "step_ms": 1e3 * float(np.median(of_model[name])) / arguments.steps,
+            "step_ms": 1e3 * float(np.median(of_model[name])) / model.steps,
             "parameters": model.parameters,
             "ratio": harness.ratio(of_model[name], of_model[BASE]),
             "ratio_per_parameter": harness.ratio(of_model[name], of_model[BASE]) * base / model.parameters,

@@ -57,7 +57,8 @@ def make_trainer(config: ExperimentConfig, dataset: PreparedDataset, steps: int)
     lengths, capacity = session.lengths, session.capacity
     order = epoch_order(lengths, batch_size=session.batch_size, capacity=capacity, key=jax.random.key(0))[:steps]
     slots = order_capacity(lengths, order, capacity=capacity, shards=session.shards)
-    chunks = np.array_split(pad_to_shards(order, session.shards), 2)  # where streamed, one is read while the other runs
+    # Where streamed, one is read while the other runs.
+    chunks = np.array_split(pad_to_shards(order, session.shards), min(2, len(order)))
     state = start_state(session, config)
     with closing(session.feed(chunks[:1], slots)) as feed:
         first = next(feed)
@@ -147,7 +148,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         "ours": ours.run,
         "streamed": streamed.run,
         "other": other.run,
-        "floor": make_floor(config, dataset.num_items, arguments.steps),
+        "floor": make_floor(config, dataset.num_items, len(ours.batches)),
     }
     if arguments.torch:
         systems |= make_torch(config, dataset, ours.batches)

@@ -109,10 +109,14 @@ def _parse(parser: "flags.FlagValues") -> None:
         cause = _first_cause(error)
         if isinstance(cause, UserError):  # raised by the config file, such as an unknown preset
             raise UserError(f"--config: {cause}") from error
-        raise UserError(f"{error}; see --help") from error
+        reason = (str(error).strip().splitlines() or [""])[-1]  # absl prints the config file's whole traceback
+        raise UserError(f"{reason}; see --help") from error
     except (KeyError, AttributeError) as error:
         # ml_collections raises these, quoted, for an override of a field that the config does not have.
-        raise UserError(f"{error.args[0]}; the fields and what they mean are in piavae_jax/config/schema.py") from error
+        if "get_config" in str(error):
+            raise _config_error(error) from error
+        reason = error.args[0] if error.args else type(error).__name__
+        raise UserError(f"{reason}; the fields and what they mean are in piavae_jax/config/schema.py") from error
     except Exception as error:  # the user's config file is Python, and raises what it likes
         raise _config_error(error) from error
     if rest:

@@ -33,8 +33,12 @@ def connect(coordinator: str | None = None, process_count: int | None = None, pr
       process_id: the number of this one, from 0. What is None is detected where JAX knows how (Slurm, Open MPI, TPU).
 
     Raises:
-      UserError: something is missing and cannot be detected.
+      UserError: something is missing and cannot be detected, or process 0 cannot listen.
     """
+    if coordinator is not None:
+        host, _, port = coordinator.rpartition(":")
+        if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
+            raise UserError(f"--coordinator must be HOST:PORT with a port from 1 to 65535, got {coordinator!r}")
     try:
         jax.distributed.initialize(coordinator, process_count, process_id, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except ValueError as error:
@@ -42,6 +46,12 @@ def connect(coordinator: str | None = None, process_count: int | None = None, pr
             f"the processes of the job cannot be detected ({error}); "
             "pass --coordinator=HOST:PORT, --process_count=N and --process_id=0 to N - 1"
         ) from error
+    except jax.errors.JaxRuntimeError as error:
+        if "RPC server" not in str(error):
+            raise
+        raise UserError(
+            f"process 0 cannot listen on {coordinator}: wait until its port is free, or choose another"
+        ) from (error)
     # JAX only takes note of this signal, for programs that save before they are preempted; this one can be killed.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -100,7 +110,8 @@ def _identity(tree: Tree) -> Tree:
 def is_lost_process(error: BaseException) -> bool:
     """Whether an error of JAX says that another process does not answer any more."""
     text = str(error).lower()
-    return isinstance(error, RuntimeError | ValueError) and any(word in text for word in _LOST)
+    of_memory = "resource_exhausted" in text or "out of memory" in text  # which may speak of collectives too
+    return isinstance(error, RuntimeError | ValueError) and not of_memory and any(word in text for word in _LOST)
 
 
 _LOST = ("gloo", "nccl", "coordination service", "barrier", "heartbeat")

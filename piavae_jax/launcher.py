@@ -19,7 +19,7 @@ def launch(command: Sequence[str], *, processes: int) -> int:
     """Run a command as N processes of one job, with `--coordinator`, `--process_count` and `--process_id` added.
 
     Process 0 writes to this terminal; lines of process i come on the standard error after `[i]`. When one fails, the
-    others are given ten seconds and are then ended. SIGINT and SIGTERM are passed on.
+    others are given ten seconds and are then ended. SIGINT, SIGTERM and SIGHUP are passed on.
 
     Returns:
       The exit status of the first process that failed, 128 + N where signal N ended it; 0 where none did.
@@ -27,7 +27,8 @@ def launch(command: Sequence[str], *, processes: int) -> int:
     port = _free_port()
     job = [_start(command, number, processes, port) for number in range(processes)]
     readers = [_relay(number, process.stdout) for number, process in enumerate(job) if process.stdout]
-    handlers = {number: signal.signal(number, lambda number, _: _send(job, number)) for number in _PASSED_ON}
+    heard = [number for number in _PASSED_ON if signal.getsignal(number) != signal.SIG_IGN]  # nohup has SIGHUP ignored
+    handlers = {number: signal.signal(number, lambda number, _: _send(job, number)) for number in heard}
     try:
         return _wait(job)
     finally:
@@ -38,7 +39,7 @@ def launch(command: Sequence[str], *, processes: int) -> int:
             reader.join()
 
 
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM)
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _free_port() -> int:
@@ -77,11 +78,11 @@ def _relay(number: int, lines: IO[str]) -> threading.Thread:
 
 def _wait(job: Sequence[subprocess.Popen[str]]) -> int:
     """Wait until all have ended, or one has failed and the others have had their time."""
-    while all(status in (None, 0) for status in _statuses(job)):
-        if None not in _statuses(job):
+    while not any(statuses := _statuses(job)):
+        if None not in statuses:
             return 0
         time.sleep(_POLL_SECONDS)
-    first = next(status for status in _statuses(job) if status)
+    first = next(status for status in statuses if status)
     _wait_all(job, _LAST_WORDS_SECONDS)
     return first if first > 0 else 128 - first
 

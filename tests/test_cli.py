@@ -63,6 +63,8 @@ def config(tmp_path):
             [f"--config={ROOT}/configs/published.py:easy"],
             "--config: preset must be one of multvae, multvae_pia, warpvae",
         ),
+        ([f"--config={ROOT}/configs/ml1m.py:warp"], "takes 0 positional arguments but 1 was given"),
+        ([f"--config={ROOT}/configs/ablation_multvae.py"], "--config cannot be loaded: AttributeError: module"),
         ([f"--config={ROOT}/configs/published.py:warp"], "config.data.path must name a prepared data set"),
     ],
 )

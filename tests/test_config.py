@@ -97,6 +97,23 @@ def test_a_body_of_no_layers_is_a_linear_vaes_alone(name):
         validate(config)
 
 
+def test_the_gated_model_has_two_layers_at_least():
+    config = valid_config()
+    config.model.name, config.model.hidden, config.pia.enabled = "hvamp", (20,), False
+    with pytest.raises(UserError, match=r"config.model.hidden must have at least two layers for hvamp, got \(20,\)"):
+        validate(config)
+
+
+@pytest.mark.parametrize("name", ["ract", "lambdanet"])
+def test_a_stage_that_stands_still_is_not_taken_for_the_end(name):
+    config = valid_config()
+    config.model.name, config.pia.enabled, config.training.early_stopping = name, False, 5
+    with pytest.raises(UserError, match=f"config.training.early_stopping must be 0 for {name}, whose validation"):
+        validate(config)
+    config.training.early_stopping = 0
+    validate(config)
+
+
 def test_lists_become_tuples():
     config = valid_config()
     config.model.hidden = [20, 10]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,17 @@ from piavae_jax import launcher
 LAUNCH = Path(__file__).parents[1] / "bin" / "launch.py"
 
 
-def launched(tmp_path, code, *arguments, processes=3):
+def launched(tmp_path, code, *arguments, processes=3, hangup=signal.SIG_DFL):
     script = tmp_path / "work.py"
     script.write_text("import os, signal, sys, time\nnumber = int(sys.argv[-1].partition('=')[2])\n" + code)
     command = [sys.executable, str(LAUNCH), f"--processes={processes}", "--", str(script), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGHUP, hangup),  # else that of whoever runs the tests
+    )
 
 
 def test_each_process_gets_its_place_and_its_prefix(tmp_path):
@@ -65,6 +72,36 @@ def test_ctrl_c_reaches_every_process_once(tmp_path):
     out, errors = job.communicate(timeout=60)
     assert job.returncode == 130
     assert (out, errors) == ("interrupted once\n", "[1] interrupted once\n")
+
+
+def test_a_terminal_that_closes_ends_the_job(tmp_path):
+    code = "print('ready', flush=True)\ntime.sleep(1000)"
+    job = launched(tmp_path, code, processes=2)
+    assert job.stdout.readline() == "ready\n"
+    assert job.stderr.readline() == "[1] ready\n"
+    job.send_signal(signal.SIGHUP)
+    job.communicate(timeout=60)  # until the pipes of both are closed
+    assert job.returncode == 128 + signal.SIGHUP
+
+
+def test_under_nohup_a_job_outlives_its_terminal(tmp_path):
+    code = "print('ready', flush=True)\ntime.sleep(1)\nprint('done', flush=True)"
+    job = launched(tmp_path, code, processes=1, hangup=signal.SIG_IGN)
+    assert job.stdout.readline() == "ready\n"
+    job.send_signal(signal.SIGHUP)
+    assert job.communicate(timeout=60) == ("done\n", "")
+    assert job.returncode == 0
+
+
+def test_a_process_that_fails_last_is_no_success():
+    class Ended:
+        def __init__(self, *statuses):
+            self._statuses = list(statuses)
+
+        def poll(self):
+            return self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
+
+    assert launcher._wait([Ended(0), Ended(None, 7)]) == 7
 
 
 def test_there_must_be_a_process(tmp_path):

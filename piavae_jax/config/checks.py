@@ -238,6 +238,16 @@ def _validate_together(config: ExperimentConfig) -> None:
     judged_by = config.model.reconstruction
     free = judged_by == "multinomial" or not own_loss
     _require(free, "model.reconstruction", f"be multinomial for {name}", judged_by, "it has a loss of its own")
+    stands_still = name == "ract" or (name == "lambdanet" and config.stages.pretraining > 0)
+    _require(
+        config.training.early_stopping == 0 or not stands_still,
+        "training.early_stopping",
+        f"be 0 for {name}, whose validation may stand still before its last stage",
+        config.training.early_stopping,
+        "all its epochs are trained, and the best one is kept",
+    )
+    gated = name != "hvamp" or len(config.model.hidden) >= 2
+    _require(gated, "model.hidden", "have at least two layers for hvamp", config.model.hidden, "(300, 300) is usual")
     in_blocks = config.training.item_block > 0
     whole = judged_by == "multinomial" or not in_blocks
     _require(whole, "training.item_block", f"be 0 for {judged_by}", config.training.item_block, "it ranks all items")

@@ -33,6 +33,7 @@ def new_folder(folder: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     Raises:
       UserError: if `folder` exists and may not be replaced, or the disk refuses.
     """
+    folder = folder.resolve()  # a link to another disk stays one
     _clear_abandoned(folder)
     check_replaceable(folder, overwrite=overwrite, marker=marker)
     try:

@@ -111,6 +111,12 @@ def _open_run(
     run = run_folder.load(workdir)
     run_folder.check_resumable(run, config, dataset)
     check_same_start(run, init_from)
+    done = max((record["epoch"] for record in run_folder.read_metrics(run)), default=0)
+    if done > config.training.epochs:
+        raise UserError(
+            f"{workdir} has been trained for {done} epochs, now config.training.epochs is {config.training.epochs}: "
+            "set it to no less, or choose another --config.workdir"
+        )
     return run if run.config == config else run_folder.update_config(run, config)
 
 

@@ -37,6 +37,14 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert names(tmp_path) == ["set"]
 
 
+def test_a_link_to_an_empty_folder_stays_one(tmp_path):
+    (tmp_path / "large_disk").mkdir()
+    (tmp_path / "set").symlink_to(tmp_path / "large_disk")
+    write(tmp_path / "set", "text")
+    assert (tmp_path / "set").is_symlink()
+    assert names(tmp_path / "large_disk") == [MARKER]
+
+
 def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path):
     code = (
         "import pathlib, sys, time; from piavae_jax.data.atomic import new_file, new_folder\n"

@@ -158,6 +158,22 @@ def test_several_devices_reach_the_same_metrics(finished, dataset, tmp_path, dev
     records = fit(config, dataset, tmp_path / "run").records
     for ours, theirs in zip(records, finished.records, strict=True):
         np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-4)
+        measured = [name for name in theirs if name.startswith("validation/")]
+        assert measured
+        np.testing.assert_allclose([ours[name] for name in measured], [theirs[name] for name in measured], atol=2e-3)
+
+
+def test_fewer_epochs_than_were_trained_are_refused(dataset, tmp_path):
+    config = tiny_config()
+    config.training.epochs = 2
+    fit(config, dataset, tmp_path / "run")
+    config.training.epochs = 1
+    before = (tmp_path / "run" / "config.json").read_text()
+    with pytest.raises(
+        UserError, match=r"has been trained for 2 epochs, now config.training.epochs is 1: set it to no"
+    ):
+        fit(config, dataset, tmp_path / "run")
+    assert (tmp_path / "run" / "config.json").read_text() == before
 
 
 def test_early_stopping(dataset, tmp_path):

@@ -124,7 +124,9 @@ def refuse_item_axis(config: ExperimentConfig, item_axis: str | None) -> None:
     if item_axis is not None:
         shards, name = config.training.item_shards, config.model.name
         raise UserError(
-            f"config.training.item_shards must be 1 for {name}, got {shards}; only multvae and recvae split"
+            f"config.training.item_shards must be 1 for {name} with {config.model.reconstruction} and a "
+            f"{config.prior.kind} prior, got {shards}; multvae and recvae split with multinomial and a normal or "
+            "composite prior"
         )
 
 
