@@ -5,11 +5,11 @@
 
 Data: users with >= 5 items, 5,000 + 5,000 held-out users, seed 98765; 60,595 training users, 24,915 items.
 Run time: half an hour a WARP-VAE on one busy CPU core, and ten minutes for EDLAE and WMF.
-Test nDCG@100 / Recall@20 / Recall@50, one pair of seeds: .203 / .281 / .383; the two WARP-VAEs without the others .188 /
-.262 / .361, EDLAE alone .193 / .269 / .357, WMF alone .186 / .265 / .365 (docs/results.md). EDLAE's and WMF's settings,
-the weights, WARP-VAE's mask and learning rate and that there are two of it were chosen on the validation users (.1999;
-one WARP-VAE .1992, without WMF .1981; a wide WARP-VAE and RecVAE + PIA in their place .1996); its other settings come
-from MovieLens-1M.
+Test nDCG@100 / Recall@20 / Recall@50, one pair of seeds: .203 / .281 / .383; the two WARP-VAEs alone .188 / .262 /
+.361, EDLAE alone .193 / .269 / .357, WMF alone .186 / .265 / .365 (docs/results.md). EDLAE's and WMF's settings, the
+weights, WARP-VAE's mask and learning rate and that there are two of it were chosen on the validation users (.1999; one
+WARP-VAE .1992, without WMF .1981; a wide WARP-VAE and RecVAE + PIA in their place .1996); its other settings come from
+MovieLens-1M.
 """
 
 from piavae_jax.config import ExperimentConfig
