@@ -279,7 +279,9 @@ def test_settings_that_make_no_sense_are_refused(change, message):
 @pytest.mark.parametrize("name", ["hvamp", "multidae", "cdae", "ract", "lambdanet", "warp"])
 def test_models_that_see_all_items_at_once_say_so(name):
     config = small(name)
-    with pytest.raises(UserError, match=f"config.training.item_shards must be 1 for {name}, got"):
+    with pytest.raises(
+        UserError, match=f"config.training.item_shards must be 1 for {name} with multinomial and a normal prior, got"
+    ):
         recipe_of(config, item_axis="items")
 
 
