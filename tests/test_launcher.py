@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,10 @@ def launched(tmp_path, code, *arguments, processes=3, hangup=signal.SIG_DFL):
     script = tmp_path / "work.py"
     script.write_text("import os, signal, sys, time\nnumber = int(sys.argv[-1].partition('=')[2])\n" + code)
     command = [sys.executable, str(LAUNCH), f"--processes={processes}", "--", str(script), *arguments]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGHUP, hangup),  # else that of whoever runs the tests
-    )
+    # What it does on SIGHUP is else what whoever runs the tests does.
+    reset = f"import os, signal, sys; signal.signal(signal.SIGHUP, {int(hangup)}); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", reset, *command]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_each_process_gets_its_place_and_its_prefix(tmp_path):
