@@ -19,6 +19,12 @@ from piavae_jax.training.state import TrainState, init_state
 FOLDER = "checkpoints"
 
 
+def saved_epoch(workdir: Path) -> int:
+    """The epoch of a run's checkpoint, 0 where there is none, for one process alone: Orbax's managers of several wait
+    for one another."""
+    return max((int(path.name) for path in (workdir / FOLDER).glob("*") if path.name.isdecimal()), default=0)
+
+
 class ManagedFolder:
     """An Orbax manager that waits for its last file and closes where its block ends."""
 

@@ -12,8 +12,8 @@ from piavae_jax import distributed
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.prepared import PreparedDataset
 from piavae_jax.errors import UserError
-from piavae_jax.training import checkpoint, run_folder
-from piavae_jax.training.checkpoint import Checkpoints, abstract
+from piavae_jax.training import run_folder
+from piavae_jax.training.checkpoint import Checkpoints, abstract, saved_epoch
 from piavae_jax.training.epoch import EpochMeans, NonFiniteLoss, run_epoch
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.session import SELECTION_METRIC, Session, build_session, start_state
@@ -111,8 +111,7 @@ def _open_run(
     run = run_folder.load(workdir)
     run_folder.check_resumable(run, config, dataset)
     check_same_start(run, init_from)
-    saved = (workdir / checkpoint.FOLDER).glob("*")
-    done = max((int(path.name) for path in saved if path.name.isdecimal()), default=0)
+    done = saved_epoch(workdir)
     if done > config.training.epochs:
         raise UserError(
             f"{workdir} has been trained for {done} epochs, now config.training.epochs is {config.training.epochs}: "
