@@ -10,7 +10,8 @@ from piavae_jax.config import ExperimentConfig
 from piavae_jax.errors import UserError
 from piavae_jax.models import Model
 from piavae_jax.training import run_folder
-from piavae_jax.training.recipes import build_recipe, parts
+from piavae_jax.training.programs import recipe_of
+from piavae_jax.training.recipes import parts
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import RunFolder
 from piavae_jax.training.snapshots import Snapshots
@@ -77,7 +78,7 @@ def snapshots_of(subject: Subject) -> Iterator[tuple[int, Subject]]:
     """
     run = subject.run
     records = {record["epoch"]: record for record in run_folder.read_metrics(run)}
-    recipe = build_recipe(run.config, run.catalogue)
+    recipe = recipe_of(run.config, run.catalogue)
     with Snapshots(run.path, read_only=True) as snapshots:
         for epoch in snapshots.epochs:
             if epoch not in records:  # a run that was killed goes on before it

@@ -29,8 +29,8 @@ from piavae_jax.config import ExperimentConfig, FusionConfig, apply_settings
 from piavae_jax.data.csr import CSR
 from piavae_jax.evaluation import Evaluator, ScoreFn
 from piavae_jax.training.catalogue import Catalogue
+from piavae_jax.training.programs import recipe_of
 from piavae_jax.training.recipe import Recipe
-from piavae_jax.training.recipes import build_recipe
 
 _PARTS = 4
 """Shares are multiples of 1 / `_PARTS`."""
@@ -79,7 +79,7 @@ def kinds_of(config: ExperimentConfig) -> list[ExperimentConfig]:
 
 def member_recipes(config: ExperimentConfig, catalogue: Catalogue) -> tuple[Recipe, ...]:
     """M recipes, one for each member, in the order of `FusedParams.members`."""
-    recipes = [build_recipe(kind, catalogue) for kind in kinds_of(config)]
+    recipes = [recipe_of(kind, catalogue) for kind in kinds_of(config)]
     return tuple(recipe for recipe in recipes for _ in range(config.fusion.members))
 
 

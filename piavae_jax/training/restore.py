@@ -8,7 +8,7 @@ from piavae_jax.training import run_folder
 from piavae_jax.training.checkpoint import best_params
 from piavae_jax.training.ensemble import restore_fused
 from piavae_jax.training.fusion import fused_score_of, member_recipes
-from piavae_jax.training.recipes import build_recipe
+from piavae_jax.training.programs import recipe_of
 from piavae_jax.training.run_folder import RunFolder
 
 
@@ -31,5 +31,5 @@ def restore(workdir: Path) -> TrainedModel:
     if run.config.fusion.fuses:
         scores = tuple(recipe.score for recipe in member_recipes(run.config, run.catalogue))
         return TrainedModel(run, fused_score_of(run.config.fusion, scores), restore_fused(run))
-    recipe = build_recipe(run.config, run.catalogue)
+    recipe = recipe_of(run.config, run.catalogue)
     return TrainedModel(run, recipe.score, best_params(workdir, recipe, run.config))

@@ -5,25 +5,24 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh
 
-from piavae_jax import distributed, schedules
+from piavae_jax import distributed
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.data.batches import Capacity, DeviceRows, plan_capacity, to_device
 from piavae_jax.data.prepared import HeldOut, PreparedDataset
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import DATA_AXIS, ITEM_AXIS, Evaluator
 from piavae_jax.schedules import AdaptiveWeight
-from piavae_jax.training.catalogue import Catalogue, catalogue_of
+from piavae_jax.training.catalogue import catalogue_of
 from piavae_jax.training.feed import Feed, send_orders, stream_batches
-from piavae_jax.training.layout import init_split, item_specs
+from piavae_jax.training.layout import init_split
+from piavae_jax.training.programs import programs_of
 from piavae_jax.training.recipe import Phase, Recipe
-from piavae_jax.training.recipes import build_recipe
-from piavae_jax.training.state import TrainState, init_state, make_weight_schedule
-from piavae_jax.training.step import RunSteps, inverse_activity, make_run_steps, make_train_step
+from piavae_jax.training.state import TrainState, init_state
+from piavae_jax.training.step import RunSteps, inverse_activity
 
 Tree = TypeVar("Tree")
 SELECTION_METRIC = "ndcg@100"
@@ -128,53 +127,22 @@ def make_evaluator(
 
 def build_session(config: ExperimentConfig, dataset: PreparedDataset) -> Session:
     """Put a run's machinery together; raises UserError where config and machine disagree."""
-    item_shards = config.training.item_shards
-    mesh = make_mesh(config, item_shards=item_shards)
-    catalogue = catalogue_of(dataset)
-    recipe = build_recipe(config, catalogue, item_axis=ITEM_AXIS if item_shards > 1 else None)
-    state_specs = _state_specs(config, catalogue) if item_shards > 1 else PartitionSpec()
-    kl_schedule, weight_schedule = make_kl_schedule(config), make_weight_schedule(config)
+    mesh = make_mesh(config, item_shards=config.training.item_shards)
     lengths = dataset.train.lengths
     exponent = config.training.activity_exponent
     user_weight = inverse_activity(lengths, exponent) if exponent else None
     streamed = config.training.interactions == "stream"
     session = Session(
-        recipe=recipe,
-        run_steps={
-            phase.name: make_run_steps(
-                make_train_step(phase, kl_schedule, weight_schedule, user_weight), mesh, state_specs
-            )
-            for phase in recipe.phases
-        },
-        kl_schedule=kl_schedule,
-        weight_schedule=weight_schedule,
+        **programs_of(config, catalogue_of(dataset), user_weight=user_weight, mesh=mesh)._asdict(),
         rows=None if streamed else to_device(dataset.train),
         feed=stream_batches(dataset.train, mesh) if streamed else send_orders(mesh),
         lengths=lengths,
         capacity=plan_capacity(lengths, batch_size=config.training.batch_size, shards=_batch_shards(mesh)),
         batch_size=config.training.batch_size,
         mesh=mesh,
-        state_specs=state_specs,
         validation=make_evaluator(config, dataset.validation, dataset, mesh),
     )
     return session._replace(rows=session.replicate(session.rows))
-
-
-def make_kl_schedule(config: ExperimentConfig) -> optax.Schedule:
-    """beta by the update count, as the config says."""
-    kl = config.kl
-    if kl.schedule == "constant":
-        return optax.constant_schedule(jnp.float32(kl.cap))
-    if kl.schedule == "cyclical":
-        return schedules.cyclical(cap=kl.cap, period=kl.period)
-    return schedules.linear_to_cap(cap=kl.cap, total_steps=kl.total_steps)
-
-
-def _state_specs(config: ExperimentConfig, catalogue: Catalogue) -> TrainState:
-    def init(num_items: int) -> TrainState:
-        return init_state(build_recipe(config, catalogue.resized(num_items)), config)
-
-    return item_specs(init, catalogue.num_items)
 
 
 def start_state(session: Session, config: ExperimentConfig) -> TrainState:

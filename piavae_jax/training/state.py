@@ -1,5 +1,7 @@
 """Everything that training changes, as one NamedTuple of arrays."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -45,10 +47,14 @@ def make_weight_schedule(config: ExperimentConfig) -> AdaptiveWeight:
 
 def init_state(recipe: Recipe, config: ExperimentConfig) -> TrainState:
     """The state before the first update, a function of the config's seed."""
+    return _make_init(recipe)(jax.random.key(config.seed), make_weight_schedule(config).init())
 
+
+@functools.lru_cache(maxsize=8)
+def _make_init(recipe: Recipe) -> Callable[[jax.Array, AdaptiveWeightState], TrainState]:
     # One program: operation by operation, some forty are compiled, and the model's first pass is run.
     @jax.jit
-    def init(key: jax.Array) -> TrainState:
+    def init(key: jax.Array, anchor_weight: AdaptiveWeightState) -> TrainState:
         params = recipe.init(key)
         return TrainState(
             params=params,
@@ -58,13 +64,13 @@ def init_state(recipe: Recipe, config: ExperimentConfig) -> TrainState:
             },
             step=jnp.int32(0),
             epoch=jnp.int32(0),
-            anchor_weight=make_weight_schedule(config).init(),
+            anchor_weight=anchor_weight,
             best_metric=jnp.float32(-jnp.inf),
             best_epoch=jnp.int32(0),
             key=jax.random.fold_in(key, _RUN),
         )
 
-    return init(jax.random.key(config.seed))
+    return init
 
 
 def step_key(state: TrainState) -> jax.Array:

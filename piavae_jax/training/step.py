@@ -1,5 +1,6 @@
 """The train step, pure, and chunks of steps that run on the device without the host."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -35,16 +36,27 @@ UserWeight = Callable[[jax.Array], jax.Array]
 """Of users with `lengths: int32[B]` interactions, what each counts: float32[B]."""
 
 
-def inverse_activity(lengths: np.ndarray, exponent: float) -> UserWeight:
-    """Users count `n^-exponent`, over the mean of that, so that the most active ones do not decide.
+@dataclasses.dataclass(frozen=True)
+class InverseActivity:
+    """A `UserWeight`: users count `n^-exponent`, over the mean of that. Equal ones compare as equal."""
+
+    exponent: float
+    mean: float
+
+    def __call__(self, lengths: jax.Array) -> jax.Array:
+        """The weights."""
+        return jnp.maximum(lengths, 1).astype(jnp.float32) ** -self.exponent / np.float32(self.mean)
+
+
+def inverse_activity(lengths: np.ndarray, exponent: float) -> InverseActivity:
+    """Weights with which the most active users do not decide.
 
     Args:
       lengths: int[U], interactions of each training user, for the mean.
       exponent: at least 0; with 0 all count alike.
     """
-    power = -float(exponent)  # NumPy has no negative powers of whole numbers with whole exponents
-    mean = np.mean(np.maximum(lengths, 1) ** power, dtype=np.float64)
-    return lambda lengths: jnp.maximum(lengths, 1).astype(jnp.float32) ** power / np.float32(mean)
+    power = float(exponent)  # NumPy has no negative powers of whole numbers with whole exponents
+    return InverseActivity(power, float(np.mean(np.maximum(lengths, 1) ** -power, dtype=np.float64)))
 
 
 def make_train_step(

@@ -16,6 +16,7 @@ from piavae_jax.training.catalogue import Catalogue, catalogue_of
 from piavae_jax.training.checkpoint import best_params
 from piavae_jax.training.item_mapping import ItemMapping, map_params, match_items, place_by_neighbours
 from piavae_jax.training.layout import item_specs
+from piavae_jax.training.programs import recipe_of
 from piavae_jax.training.recipes import build_recipe
 from piavae_jax.training.run_folder import Origin, RunFolder
 from piavae_jax.training.state import TrainState
@@ -131,7 +132,7 @@ def _read(path: Path, config: ExperimentConfig) -> tuple[RunFolder, dict]:
     if source.config.fusion.fuses:
         raise UserError(f"{path} is several models fused; start from one of those in {path / 'members'}")
     _check_body(source, config)
-    recipe = build_recipe(source.config, source.catalogue)
+    recipe = recipe_of(source.config, source.catalogue)
     return source, jax.device_get(best_params(path, recipe, source.config))
 
 

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from piavae_jax.errors import UserError
@@ -25,16 +24,18 @@ def field_importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     Raises:
       UserError: there are too few trials, or they do not differ.
     """
+    from optuna import importance  # it imports scikit-learn and pandas, two seconds that only this needs
+
     ended = [trial for trial in trials if trial.state.is_finished() and trial.params]
     if len(ended) < LEAST_TRIALS:
         raise UserError(f"importances need at least {LEAST_TRIALS} trials that have ended, got {len(ended)}; run more")
     copy = optuna.create_study(direction="maximize")
     copy.add_trials([_completed(trial) for trial in ended])
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE)
+    evaluator = importance.PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
-            return optuna.importance.get_param_importances(copy, evaluator=evaluator)
+            return importance.get_param_importances(copy, evaluator=evaluator)
         except UserWarning as warning:  # the best quarter is everybody
             raise UserError(
                 f"importances need trials of more differing quality, most of the {len(ended)} have the same; run more"

@@ -12,6 +12,7 @@ from jax.sharding import AxisType
 from tiny_runs import tiny_config, tiny_dataset
 
 from piavae_jax.data.prepared import load_prepared, write_prepared
+from piavae_jax.training import programs
 from piavae_jax.training.feed import prefetch, send_orders, stream_batches
 from piavae_jax.training.fit import Silent, fit
 
@@ -49,6 +50,9 @@ def usual_code(monkeypatch):
     (`conftest`), may round the same expression in another way in another program."""
     if version("jaxlib").startswith("0.10."):
         monkeypatch.setattr(jax, "jit", partial(jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True}))
+    programs.forget()
+    yield
+    programs.forget()
 
 
 def readers():

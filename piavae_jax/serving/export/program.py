@@ -14,7 +14,7 @@ from piavae_jax.baselines import PrunedWeights, WMFWeights, dense_wmf_scores
 from piavae_jax.config import ExperimentConfig
 from piavae_jax.evaluation import ScoreFn
 from piavae_jax.training.fusion import FusedParams, FusedScore, fused_score_of, member_recipes
-from piavae_jax.training.recipes import build_recipe
+from piavae_jax.training.programs import recipe_of
 from piavae_jax.training.restore import restore
 from piavae_jax.training.run_folder import RunFolder
 
@@ -49,7 +49,7 @@ def load_program(path: Path) -> Program:
     run, config = trained.run, _in_float32(trained.run.config)
     params = jax.device_get(trained.params)
     if not config.fusion.fuses:
-        score = build_recipe(config, run.catalogue).score
+        score = recipe_of(config, run.catalogue).score
         arrays = flatten_dict(_scoring(params), sep="/")
         return Program(run, _unflattened(score), arrays, score, params)
     scores = tuple(recipe.score for recipe in member_recipes(config, run.catalogue))
