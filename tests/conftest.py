@@ -7,17 +7,20 @@ from pathlib import Path
 
 # Most of the suite's time is compilation. LLVM's optimisations, which no test is about, are half of that; of the rest
 # the newer of two emitters of fused loops takes two thirds. Later releases have no other one, and refuse the flag.
+# A program this small is not worth cutting into parts that are compiled each on its own.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=4",
         "--xla_backend_optimization_level=0",
+        "--xla_cpu_parallel_codegen_split_count=1",
         "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else "",
     ]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["PIAVAE_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "commands")  # not the user's own
-os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+# Programs are compiled once for all tests, worker processes, commands and runs.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
 import pytest
@@ -26,9 +29,6 @@ ROOT = Path(__file__).parents[1]
 
 pytest_plugins = ["browser"]
 
-# Programs are compiled once for all tests, worker processes and runs.
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

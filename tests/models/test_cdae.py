@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from batch_factory import dense_rows, sparse_batch
+from random_params import random_params
 
 from piavae_jax import UserError, masking
 from piavae_jax.models import cdae
@@ -11,7 +12,7 @@ I, D, U = 30, 5, 7
 ROWS = dense_rows([0, 1, 4, 30], I)
 USERS = [6, 0, 3, 3]
 BODY = cdae(I, num_users=U, hidden=D)
-PARAMS = BODY.model.init(jax.random.key(0))
+PARAMS = random_params(BODY.model.init, scale=0.1)
 
 
 def inputs_of(users, **options):

@@ -1,5 +1,6 @@
 """What every `Model` owes its callers, whatever its layers are."""
 
+import functools
 from functools import partial
 
 import chex
@@ -36,7 +37,12 @@ BUILDERS = {
     "cdae": build_cdae,
 }
 MODELS = {name: build(I) for name, build in BUILDERS.items()}
-PARAMS = {name: jax.jit(model.init)(jax.random.key(0)) for name, model in MODELS.items()}
+
+
+@functools.cache
+def params_of(name):
+    return jax.jit(MODELS[name].init)(jax.random.key(0))
+
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -51,7 +57,7 @@ def loss(model, params, batch, item_axis=None):
 
 @every_model
 def test_shapes(name):
-    model, params = MODELS[name], PARAMS[name]
+    model, params = MODELS[name], params_of(name)
     posterior = model.encode(params, masking.encoder_input(jnp.asarray(ROWS)))
     chex.assert_shape(posterior, (len(ROWS), model.latent_dim))
     chex.assert_shape(model.decode(params, posterior.mean), (len(ROWS), model.num_items))
@@ -61,7 +67,7 @@ def test_shapes(name):
 
 @every_model
 def test_sparse_rows_are_dense_rows_and_jit_changes_nothing(name):
-    model, params = MODELS[name], PARAMS[name]
+    model, params = MODELS[name], params_of(name)
     batch = sparse_batch(ROWS, padding=3, padded_rows=2)
     scores, posterior = jax.jit(
         lambda batch: (make_score_fn(model)(params, batch), model.encode(params, masking.encoder_input(batch)))
@@ -74,7 +80,7 @@ def test_sparse_rows_are_dense_rows_and_jit_changes_nothing(name):
 
 @every_model
 def test_factored_logits_multiply_out_to_the_logits(name):
-    model, params = MODELS[name], PARAMS[name]
+    model, params = MODELS[name], params_of(name)
     z = jax.random.normal(jax.random.key(2), (3, model.latent_dim))
     features, kernel, bias = map(np.asarray, model.decode_factored(params, z))
     np.testing.assert_allclose(model.decode(params, z), features @ kernel + bias, atol=1e-5)
@@ -87,15 +93,15 @@ def test_gradient_is_the_numerical_one_and_reaches_every_parameter(name):
     def total(params):
         return jnp.mean(loss(model, params, batch))
 
-    check_grads(jax.jit(total), (PARAMS[name],), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
-    for leaf in jax.tree.leaves(jax.jit(jax.grad(total))(PARAMS[name])):
+    check_grads(jax.jit(total), (params_of(name),), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
+    for leaf in jax.tree.leaves(jax.jit(jax.grad(total))(params_of(name))):
         assert np.isfinite(leaf).all()
         assert np.any(leaf)
 
 
 @every_model
 def test_items_split_over_devices(name):
-    whole, params, batch = MODELS[name], PARAMS[name], sparse_batch(ROWS, padding=3)
+    whole, params, batch = MODELS[name], params_of(name), sparse_batch(ROWS, padding=3)
     split = BUILDERS[name](I, item_axis="items")
     specs = item_specs(lambda count: BUILDERS[name](count).init(jax.random.key(0)), I)
     mesh = jax.make_mesh((4,), ("items",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
@@ -115,7 +121,7 @@ def test_items_split_over_devices(name):
 
 @every_model
 def test_the_key_decides_the_start(name):
-    model, params = MODELS[name], PARAMS[name]
+    model, params = MODELS[name], params_of(name)
     chex.assert_trees_all_equal(jax.jit(model.init)(jax.random.key(0)), params)
     other = jax.jit(model.init)(jax.random.key(1))
     changed = jax.tree.map(lambda a, b: np.any(a != b), params, other)

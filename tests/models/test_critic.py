@@ -4,13 +4,14 @@ import numpy as np
 import optax
 import pytest
 from jax.test_util import check_grads
+from random_params import random_params
 
 from piavae_jax.models import FeatureNorm, critic, critic_features, init_critic, norm_loss
 
 GENERATOR = np.random.default_rng(0)
 FEATURES = jnp.asarray(GENERATOR.gamma(2.0, (20.0, 20.0, 150.0), (6, 3)), jnp.float32)
 NORM = FeatureNorm(jnp.array([30.0, 45.0, 250.0]), jnp.array([500.0, 900.0, 3e4]))
-PARAMS = {**init_critic(jax.random.key(0)), "norm": NORM}
+PARAMS = {**random_params(init_critic, scale=0.1), "norm": NORM}
 
 predict = jax.jit(critic)
 

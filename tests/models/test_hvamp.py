@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from batch_factory import dense_rows, sparse_batch
+from random_params import random_params
 
 from piavae_jax import UserError, masking
 from piavae_jax.models import hvamp, make_hierarchical_score_fn
@@ -12,18 +13,7 @@ I, H, D, P = 30, 8, 5, 6
 ROWS = dense_rows([0, 1, 4, 30], I)
 B = len(ROWS)
 MODEL = hvamp(I, hidden=H, latent_dim=D, gated_layers=3, num_pseudo_inputs=P)
-
-
-def random_params():
-    """Parameters far from their start: log variances and pseudo-inputs on both sides of their bounds."""
-    leaves, tree = jax.tree.flatten(MODEL.init(jax.random.key(0)))
-    generator = np.random.default_rng(0)
-    return jax.tree.unflatten(
-        tree, [jnp.asarray(0.7 * generator.normal(size=leaf.shape), jnp.float32) for leaf in leaves]
-    )
-
-
-PARAMS = random_params()
+PARAMS = random_params(MODEL.init, scale=0.7)  # log variances and pseudo-inputs on both sides of their bounds
 Z1, Z2 = jax.random.normal(jax.random.key(1), (2, B, D))
 
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from batch_factory import dense_rows, sparse_batch
+from random_params import random_params
 
 from piavae_jax import UserError, masking
 from piavae_jax.models import init_anchors, make_score_fn, multvae
@@ -10,7 +11,7 @@ from piavae_jax.models import init_anchors, make_score_fn, multvae
 I, D = 30, 5
 ROWS = dense_rows([1, 4, 30], I)
 MODEL = multvae(I, hidden=(8, 7), latent_dim=D)
-PARAMS = MODEL.init(jax.random.key(0))
+PARAMS = random_params(MODEL.init, scale=0.1)
 
 
 def layers(params):

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from batch_factory import dense_rows, sparse_batch
+from random_params import random_params
 
 from piavae_jax import UserError, masking
 from piavae_jax.models import recvae
@@ -10,17 +11,7 @@ from piavae_jax.models import recvae
 I, H, D, LAYERS = 30, 8, 5, 4
 ROWS = dense_rows([0, 1, 4, 30], I)
 MODEL = recvae(I, hidden=H, layers=LAYERS, latent_dim=D)
-
-
-def random_params():
-    """Parameters far from their start, where no scale is one and no bias is small."""
-    start = MODEL.init(jax.random.key(0))
-    leaves, tree = jax.tree.flatten(start)
-    generator = np.random.default_rng(0)
-    return jax.tree.unflatten(tree, [jnp.asarray(generator.normal(size=leaf.shape), jnp.float32) for leaf in leaves])
-
-
-PARAMS = random_params()
+PARAMS = random_params(MODEL.init)
 
 
 def encoder_layers(params):

@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import one_device
 import pytest
 from tiny_runs import TRAIN_USERS, tiny_config, tiny_dataset
 
@@ -242,9 +242,8 @@ def test_a_run_of_several_devices_is_restored_on_one(dataset, tmp_path):
         "params = restore(pathlib.Path(sys.argv[1])).params\n"
         "numpy.save(sys.argv[2], params['anchors'])"
     )
-    environment = {**os.environ, "XLA_FLAGS": ""}
     command = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "anchors.npy")]
-    subprocess.run(command, check=True, env=environment, timeout=120)
+    subprocess.run(command, check=True, env=one_device.ENVIRONMENT, timeout=120)
     np.testing.assert_array_equal(np.load(tmp_path / "anchors.npy"), expected["anchors"])
 
 

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
+from random_params import random_params
 from tiny_runs import NUM_ITEMS, TRAIN_USERS, recipe_of, tiny_config, tiny_dataset
 
 from piavae_jax import UserError
@@ -128,10 +129,7 @@ def body_config(body):
 
 
 def drawn(config, num_items, seed):
-    """Random numbers in the shape of a model's parameters."""
-    generator = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda: recipe_of(config, num_items).init(jax.random.key(0)))
-    return jax.tree.map(lambda leaf: generator.normal(size=leaf.shape).astype(leaf.dtype), shapes)
+    return jax.tree.map(np.asarray, random_params(recipe_of(config, num_items).init, seed=seed))
 
 
 @pytest.mark.parametrize("body", BODIES)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import chex
 import numpy as np
+import one_device
 import polars as pl
 import pytest
 from tiny_runs import tiny_config, tiny_dataset
@@ -31,10 +32,7 @@ def get_config():
     return sgd_config({data!r})
 """
 ENVIRONMENT = {
-    **os.environ,
-    "XLA_FLAGS": "--xla_backend_optimization_level=0",  # one device each; all but process 0 compile anew every time
-    "JAX_PLATFORMS": "cpu",
-    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
+    **one_device.ENVIRONMENT,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 TOLERANCE = 1e-5

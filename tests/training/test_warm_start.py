@@ -1,11 +1,11 @@
 """bin/train.py with an empty cache of compiled programs, and with a full one."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import chex
+import one_device
 from tiny_runs import tiny_dataset
 
 from piavae_jax.data.prepared import write_prepared
@@ -30,7 +30,7 @@ def train(folder, name):
     """Train into a run folder."""
     command = [sys.executable, ROOT / "bin" / "train.py", "--config=config.py", f"--config.workdir={name}", "--quiet"]
     environment = {
-        **{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+        **{name: value for name, value in one_device.ENVIRONMENT.items() if name != "JAX_COMPILATION_CACHE_DIR"},
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "PIAVAE_CACHE_DIR": str(folder / "cache"),
     }

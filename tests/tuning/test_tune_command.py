@@ -1,7 +1,6 @@
 """bin/tune.py as a user calls it, killed with SIGKILL and called again."""
 
 import io
-import os
 import subprocess
 import sys
 import time
@@ -39,17 +38,10 @@ def start(tmp_path):
     write_prepared(tiny_dataset(), tmp_path / "data")
     folder, data = str(ROOT / "tests"), str(tmp_path / "data")
     (tmp_path / "config.py").write_text(CONFIG.format(folder=folder, data=data, epochs=EPOCHS))
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-    }
 
     def start(*flags):
         command = [sys.executable, ROOT / "bin" / "tune.py", "--config=config.py", *flags]
-        return subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
 
