@@ -16,7 +16,7 @@ quickstart: $(STAMP)
 	$(BIN)/python bin/evaluate.py --workdir runs/quickstart --against runs/quickstart-multvae
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

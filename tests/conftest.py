@@ -13,6 +13,8 @@ os.environ["XLA_FLAGS"] = " ".join(
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=4",
         "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_enable_concurrency_optimized_scheduler=false",
         "--xla_cpu_parallel_codegen_split_count=1",
         "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else "",
     ]
@@ -31,6 +33,11 @@ pytest_plugins = ["browser"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_collection_modifyitems(items):
+    """Modules that train come first: what one process still runs when the others have ended is then short."""
+    items.sort(key=lambda item: item.path.parent.name not in ("training", "benchmark"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,3 +1,4 @@
+import functools
 from functools import partial
 
 import chex
@@ -20,7 +21,17 @@ ROWS = to_device(DATASET.train)
 STEPS = 20
 
 
+compiled, compiled_steps = functools.cache(jax.jit), functools.cache(make_run_steps)
+"""The same program for the same step."""
+
+
 def build(optimizer="sgd", user_weight=None, **pia):
+    config, recipe, train_step = _machine(optimizer, user_weight, **pia)
+    return config, recipe, train_step, init_state(recipe, config)
+
+
+@functools.cache
+def _machine(optimizer, user_weight, **pia):
     config = tiny_config()
     config.optimizer.name = optimizer
     config.optimizer.learning_rate = 0.05 if optimizer == "sgd" else 1e-3
@@ -33,7 +44,7 @@ def build(optimizer="sgd", user_weight=None, **pia):
         make_weight_schedule(config),
         user_weight,
     )
-    return config, recipe, train_step, init_state(recipe, config)
+    return config, recipe, train_step
 
 
 def orders(state, batch_size, shards=1):
@@ -47,16 +58,17 @@ def orders(state, batch_size, shards=1):
     return order, order_capacity(LENGTHS, order, capacity=capacity, shards=shards)
 
 
+@functools.cache
 def train_on_one_device():
     _, _, train_step, state = build()
     order, capacity = orders(state, 16)
-    return make_run_steps(train_step)(state, ROWS, jnp.asarray(order), capacity)
+    return compiled_steps(train_step)(state, ROWS, jnp.asarray(order), capacity)
 
 
 def single_step():
     _, _, train_step, state = build()
     batch = gather_batch(ROWS, jnp.arange(16, dtype=jnp.int32), capacity=256)
-    return jax.jit(train_step), state, batch
+    return compiled(train_step), state, batch
 
 
 @pytest.mark.parametrize("devices", [2, 4])
@@ -123,7 +135,7 @@ def test_a_step_is_sgd_on_the_mean_objective(exponent):
 
     loss, gradients = jax.jit(jax.value_and_grad(mean_loss))(state.params)
     expected = jax.tree.map(lambda p, g: p - 0.05 * g, state.params, gradients)
-    actual, sums = jax.jit(train_step)(state, batch)
+    actual, sums = compiled(train_step)(state, batch)
     chex.assert_trees_all_close(actual.params, expected, atol=1e-5, rtol=1e-5)
     np.testing.assert_allclose(sums.loss / sums.users, loss, rtol=1e-5)
     np.testing.assert_allclose(sums.loss, sums.terms.nll + 2.0 * sums.terms.anchor, rtol=1e-5)
@@ -140,10 +152,10 @@ def test_masks_change_with_the_step_and_repeat_with_the_key():
 
 def test_chunks_of_steps_are_the_same_steps():
     _, _, train_step, state = build()
-    run_steps = make_run_steps(train_step)
+    run_steps = compiled_steps(train_step)
     order, capacity = orders(state, 16)
     whole, _ = run_steps(init_state(build()[1], build()[0]), ROWS, jnp.asarray(order), capacity)
-    for part in np.array_split(order, 3):
+    for part in np.split(order, 4):
         state, _ = run_steps(state, ROWS, jnp.asarray(part), capacity)
     chex.assert_trees_all_equal(state.params, whole.params)
 
@@ -179,7 +191,7 @@ def test_without_pia_there_are_no_anchors():
 def test_no_transfer_and_no_callback_inside_the_steps():
     _, _, train_step, state = build()
     order, capacity = orders(state, 16)
-    text = make_run_steps(train_step).lower(state, ROWS, jnp.asarray(order), capacity).compile().as_text()
+    text = compiled_steps(train_step).lower(state, ROWS, jnp.asarray(order), capacity).compile().as_text()
     assert "callback" not in text
     assert "infeed" not in text
     assert "outfeed" not in text

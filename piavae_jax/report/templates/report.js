@@ -111,7 +111,10 @@ if (map) {
   map.addEventListener("pointerdown", nearest);
   map.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") leave(); });
   circles.forEach((circle, n) => {
-    circle.addEventListener("focus", () => show(n));
+    circle.addEventListener("focus", () => {
+      circles.forEach((other) => { other.tabIndex = other === circle ? 0 : -1; });
+      show(n);
+    });
     circle.addEventListener("blur", leave);
   });
   map.addEventListener("keydown", (event) => {
@@ -128,8 +131,6 @@ if (map) {
       const across = Math.abs(dx * direction[1] + dy * direction[0]);
       if (n !== from && along > 0 && across <= along && along + across < least) [best, least] = [n, along + across];
     });
-    circles[from].tabIndex = -1;
-    circles[best].tabIndex = 0;
     circles[best].focus();
   });
   document.getElementById("choice").addEventListener("change", (event) => {
