@@ -102,13 +102,20 @@ class Checkpoints(ManagedFolder):
 
 
 def best_params(workdir: Path, recipe: Recipe, config: ExperimentConfig) -> dict:
-    """Read back the best parameters of a run's model onto one device here.
+    """Read back the best parameters of a run's model onto one device here; the run may be in training.
 
     Raises:
       UserError: there are none, or they are not those of the recipe.
     """
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        return checkpoints.restore_best(params_here(recipe, config))
+    like = params_here(recipe, config)
+    while True:
+        with Checkpoints(workdir, read_only=True) as checkpoints:
+            try:
+                return checkpoints.restore_best(like)
+            except UserError:
+                if saved_epoch(workdir) == (checkpoints.epoch or 0):
+                    raise
+        # Training has put another checkpoint in the place of the one that was being read.
 
 
 def params_here(recipe: Recipe, config: ExperimentConfig) -> dict:

@@ -247,6 +247,26 @@ def test_a_run_of_several_devices_is_restored_on_one(dataset, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "anchors.npy"), expected["anchors"])
 
 
+def test_a_run_in_training_is_restored_from_the_checkpoint_that_it_has_by_now(dataset, tmp_path, monkeypatch):
+    def train(epochs):
+        config = tiny_config(checkpoint_seconds=0)
+        config.training.epochs = epochs
+        return fit(config, dataset, tmp_path / "run")
+
+    read = Checkpoints.restore_best
+
+    def too_late(checkpoints, like):
+        monkeypatch.undo()
+        assert checkpoints.epoch == 2
+        train(epochs=4)
+        return read(checkpoints, like)
+
+    train(epochs=2)
+    monkeypatch.setattr(Checkpoints, "restore_best", too_late)
+    restored = restore(tmp_path / "run").params
+    chex.assert_trees_all_equal(restored, train(epochs=4).params)
+
+
 def test_anchors_that_are_not_finite_are_never_saved(dataset, tmp_path):
     config = tiny_config()
     config.pia.anchor_std = 1e38  # their squares overflow, the scores never see them
