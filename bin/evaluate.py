@@ -22,6 +22,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--groups", default="5,11,51,101", help="fewest interactions of each user group (default: %(default)s)"
     )
+    parser.add_argument("--metrics", default="", help="such as ndcg@10,recall@5; default: those of the runs' configs")
     return parser.parse_args()
 
 
@@ -42,6 +43,7 @@ def main() -> None:
         data=arguments.data,
         split=arguments.split,
         groups=groups_from(edges),
+        metrics=[label for label in arguments.metrics.split(",") if label],
         console=cli.console,
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from piavae_jax.config import apply_settings, validate
 from piavae_jax.data.prepared import PreparedDataset, load_prepared
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import (
@@ -21,6 +22,7 @@ from piavae_jax.evaluation import (
 from piavae_jax.training.restore import TrainedModel, restore
 from piavae_jax.training.results import evaluate_popularity, make_run_evaluator, write_results
 from piavae_jax.training.run_folder import RunFolder
+from piavae_jax.training.session import metric_labels
 
 POPULARITY = "popularity"
 
@@ -32,6 +34,7 @@ def evaluate_runs(
     data: Path | None = None,
     split: str = "test",
     groups: Sequence[UserGroup] = PAPER_GROUPS,
+    metrics: Sequence[str] = (),
     console: Console,
 ) -> None:
     """Evaluate runs, write each one's results into its folder, show tables.
@@ -42,6 +45,7 @@ def evaluate_runs(
       data: a prepared data set; by default the one that the first run was trained on.
       split: `validation` or `test`.
       groups: ranges of history length for the table by user group.
+      metrics: labels such as `ndcg@10`; by default those of each run's config, which must then be the same.
       console: where to print.
 
     Raises:
@@ -50,7 +54,13 @@ def evaluate_runs(
     folders = [*workdirs, *against]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UserError(f"run folders must differ, got {', '.join(map(str, folders))}; name each once")
-    trained = [restore(workdir) for workdir in folders]
+    trained = [_measured_by(restore(workdir), metrics) for workdir in folders]
+    measured = {metric_labels(model.run.config) for model in trained}
+    if len(measured) > 1:
+        raise UserError(
+            "runs that are compared must have one config.evaluation.metrics, got "
+            f"{' and '.join(','.join(labels) for labels in sorted(measured))}; name them with --metrics"
+        )
     dataset = load_data_of(trained[0].run, data)
     systems, popularity = _evaluate(trained, dataset, split)
     names = list(systems)
@@ -66,6 +76,13 @@ def evaluate_runs(
     for model, name in zip(trained, names, strict=True):
         folder = write_results(model.run, systems[name], dataset, split=split)
         console.print(f"written to  {folder}", highlight=False, markup=False)
+
+
+def _measured_by(trained: TrainedModel, metrics: Sequence[str]) -> TrainedModel:
+    if not metrics:
+        return trained
+    config = validate(apply_settings(trained.run.config, {"evaluation.metrics": tuple(metrics)}))
+    return trained._replace(run=trained.run._replace(config=config))
 
 
 def load_data_of(run: RunFolder, path: Path | None = None) -> PreparedDataset:

@@ -115,6 +115,25 @@ def test_data_without_test_targets_are_refused_before_training(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_runs_of_other_metrics_are_compared_by_those_that_are_named(runs, tmp_path):
+    root, _ = runs
+    for name in ("tiny", "plain"):
+        shutil.copytree(root / name, tmp_path / name)
+    file = tmp_path / "plain" / "config.json"
+    config = json.loads(file.read_text())
+    config["evaluation"]["metrics"] = ["recall@5"]
+    file.write_text(json.dumps(config))
+    both = {"against": [tmp_path / "plain"], "console": make_console()}
+    with pytest.raises(UserError, match="got ndcg@100,recall@20,recall@50 and ndcg@100,recall@5; name them with --m"):
+        evaluate_runs([tmp_path / "tiny"], **both)
+    with pytest.raises(UserError, match='metric "map@10" must be'):
+        evaluate_runs([tmp_path / "tiny"], metrics=["map@10"], **both)
+    evaluate_runs([tmp_path / "tiny"], metrics=["recall@3", "ndcg@10"], **both)
+    assert "recall@3" in both["console"].file.getvalue().lower()
+    users = pl.read_parquet(tmp_path / "plain" / "results" / "test_users.parquet")
+    assert {"recall@3", "ndcg@10", "ndcg@100"} < set(users.columns)
+
+
 def test_runs_of_one_architecture_share_what_is_compiled(runs, tmp_path, monkeypatch):
     root, _ = runs
     shutil.copytree(root / "tiny", tmp_path / "again")
