@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Most of the suite's time is compilation. LLVM's optimisations, which no test is about, are half of that; of the rest
 # the newer of two emitters of fused loops takes two thirds. Later releases have no other one, and refuse the flag.
-# A program this small is not worth cutting into parts that are compiled each on its own.
+# Programs this small are not worth cutting into parts that are compiled each on its own, nor ordering for concurrency.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from piavae_jax.config import apply_settings, validate
+from piavae_jax.config import apply_settings
 from piavae_jax.data.prepared import PreparedDataset, load_prepared
 from piavae_jax.errors import UserError
 from piavae_jax.evaluation import (
@@ -81,7 +81,7 @@ def evaluate_runs(
 def _measured_by(trained: TrainedModel, metrics: Sequence[str]) -> TrainedModel:
     if not metrics:
         return trained
-    config = validate(apply_settings(trained.run.config, {"evaluation.metrics": tuple(metrics)}))
+    config = apply_settings(trained.run.config, {"evaluation.metrics": tuple(metrics)})
     return trained._replace(run=trained.run._replace(config=config))
 
 

@@ -4,11 +4,10 @@ Seeds of a benchmark, members of a fusion and the parts of a run that is stopped
 compiled. JAX finds a compiled program by the function that it was compiled for, so equal settings must give one object.
 """
 
-import dataclasses
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,15 +15,8 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from piavae_jax import schedules
-from piavae_jax.config import (
-    DataConfig,
-    EvaluationConfig,
-    ExperimentConfig,
-    FusionConfig,
-    TrainingConfig,
-    from_dict,
-    to_dict,
-)
+from piavae_jax.config import ExperimentConfig, from_dict, to_dict
+from piavae_jax.config.schema import OF_THE_RUN
 from piavae_jax.evaluation import ITEM_AXIS
 from piavae_jax.schedules import AdaptiveWeight
 from piavae_jax.training.catalogue import Catalogue
@@ -36,6 +28,8 @@ from piavae_jax.training.step import InverseActivity, RunSteps, make_run_steps, 
 
 _KEPT = 8
 """Configs of which programs are kept: the kinds of a fusion, not the trials of a search."""
+_OF_THE_LOOP = ("epochs", "early_stopping", "checkpoint_seconds", "snapshot_epochs", "tensorboard")
+"""Fields of `config.training` that the host reads between steps."""
 
 
 class Programs(NamedTuple):
@@ -52,14 +46,14 @@ class Programs(NamedTuple):
 
 def recipe_of(config: ExperimentConfig, catalogue: Catalogue) -> Recipe:
     """`build_recipe` of items that are not split: the same object for equal settings. Not to be called in a trace."""
-    return _recipe(*_inputs(config, catalogue), None)
+    return _recipe(_Inputs.of(config, catalogue), None)
 
 
 def programs_of(
     config: ExperimentConfig, catalogue: Catalogue, *, user_weight: InverseActivity | None, mesh: Mesh | None
 ) -> Programs:
     """The programs of a run over the devices of a mesh: the same objects for equal settings."""
-    return _programs(*_inputs(config, catalogue), user_weight, mesh)
+    return _programs(_Inputs.of(config, catalogue), user_weight, mesh)
 
 
 def forget() -> None:
@@ -68,38 +62,40 @@ def forget() -> None:
     _programs.cache_clear()
 
 
-def _inputs(config: ExperimentConfig, catalogue: Catalogue) -> tuple[str, bytes, int]:
-    """All that programs depend on besides devices, as values that compare."""
-    usual = TrainingConfig()
-    host = ("epochs", "early_stopping", "checkpoint_seconds", "snapshot_epochs", "tensorboard")
-    compiled = dataclasses.replace(
-        config,
-        name="",
-        seed=0,
-        workdir="",
-        data=DataConfig(),
-        fusion=FusionConfig(),
-        evaluation=EvaluationConfig(),
-        training=dataclasses.replace(config.training, **{field: getattr(usual, field) for field in host}),
-    )
-    return json.dumps(to_dict(compiled)), catalogue.train_users.astype(np.int64).tobytes(), catalogue.num_train_users
+class _Inputs(NamedTuple):
+    """All that programs depend on besides users' weights and devices, as values that compare."""
+
+    settings: str
+    train_users: bytes
+    num_train_users: int
+
+    @classmethod
+    def of(cls, config: ExperimentConfig, catalogue: Catalogue) -> Self:
+        compiled = {name: value for name, value in to_dict(config).items() if name not in OF_THE_RUN}
+        training = {name: value for name, value in compiled["training"].items() if name not in _OF_THE_LOOP}
+        settings = json.dumps(compiled | {"training": training})
+        return cls(settings, catalogue.train_users.astype(np.int64).tobytes(), catalogue.num_train_users)
+
+    @property
+    def config(self) -> ExperimentConfig:
+        return from_dict(json.loads(self.settings))
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(np.frombuffer(self.train_users, np.int64), self.num_train_users)
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _recipe(settings: str, train_users: bytes, num_train_users: int, item_axis: str | None) -> Recipe:
-    catalogue = Catalogue(np.frombuffer(train_users, np.int64), num_train_users)
-    return build_recipe(from_dict(json.loads(settings)), catalogue, item_axis=item_axis)
+def _recipe(inputs: _Inputs, item_axis: str | None) -> Recipe:
+    return build_recipe(inputs.config, inputs.catalogue, item_axis=item_axis)
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _programs(
-    settings: str, train_users: bytes, num_train_users: int, user_weight: InverseActivity | None, mesh: Mesh | None
-) -> Programs:
-    config = from_dict(json.loads(settings))
+def _programs(inputs: _Inputs, user_weight: InverseActivity | None, mesh: Mesh | None) -> Programs:
+    config = inputs.config
     split = config.training.item_shards > 1
-    recipe = _recipe(settings, train_users, num_train_users, ITEM_AXIS if split else None)
-    catalogue = Catalogue(np.frombuffer(train_users, np.int64), num_train_users)
-    state_specs = _state_specs(config, catalogue) if split else PartitionSpec()
+    recipe = _recipe(inputs, ITEM_AXIS if split else None)
+    state_specs = _state_specs(config, inputs.catalogue) if split else PartitionSpec()
     kl_schedule, weight_schedule = _make_kl_schedule(config), make_weight_schedule(config)
     return Programs(
         recipe=recipe,

@@ -1,7 +1,6 @@
 """What every `Model` owes its callers, whatever its layers are."""
 
-import functools
-from functools import partial
+from functools import cache, partial
 
 import chex
 import jax
@@ -39,7 +38,7 @@ BUILDERS = {
 MODELS = {name: build(I) for name, build in BUILDERS.items()}
 
 
-@functools.cache
+@cache
 def params_of(name):
     return jax.jit(MODELS[name].init)(jax.random.key(0))
 

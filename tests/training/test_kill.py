@@ -31,7 +31,7 @@ from tiny_runs import tiny_config
 
 def get_config():
     config = tiny_config({data!r}, checkpoint_seconds=0)
-    config.training.epochs = 14
+    config.training.epochs = 24
     return config
 """
 

@@ -1,5 +1,4 @@
-import functools
-from functools import partial
+from functools import cache, partial
 
 import chex
 import jax
@@ -21,7 +20,7 @@ ROWS = to_device(DATASET.train)
 STEPS = 20
 
 
-compiled, compiled_steps = functools.cache(jax.jit), functools.cache(make_run_steps)
+compiled, compiled_steps = cache(jax.jit), cache(make_run_steps)
 """The same program for the same step."""
 
 
@@ -30,7 +29,7 @@ def build(optimizer="sgd", user_weight=None, **pia):
     return config, recipe, train_step, init_state(recipe, config)
 
 
-@functools.cache
+@cache
 def _machine(optimizer, user_weight, **pia):
     config = tiny_config()
     config.optimizer.name = optimizer
@@ -58,7 +57,7 @@ def orders(state, batch_size, shards=1):
     return order, order_capacity(LENGTHS, order, capacity=capacity, shards=shards)
 
 
-@functools.cache
+@cache
 def train_on_one_device():
     _, _, train_step, state = build()
     order, capacity = orders(state, 16)
