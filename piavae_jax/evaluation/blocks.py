@@ -1,8 +1,11 @@
-"""Blocks of consecutive items that can hold a row's best ones, found without sorting.
+"""Blocks of consecutive items that can hold a row's best ones, found on a CPU without sorting.
 
 A row's K best items lie in the K blocks with the greatest maxima, the earlier block first among equals: each of these
-blocks holds an item that is at least as good as any item outside them, and comes before it. Their maxima are ordered
+blocks holds an item that is at least as good as any item outside them, and comes before it. A CPU orders their maxima
 by bisection on the bits of floating-point numbers: every step is a pass over the maxima, on all cores.
+
+Accelerators sort instead. On Hopper GPUs jax 0.11 let the kernel of such a step read the counter of the loop before the
+kernel ahead had written it (`bench/NOTES.md`), and whole rows lost their best blocks.
 """
 
 from functools import partial
@@ -21,7 +24,7 @@ def block_maxima(scores: jax.Array, size: int) -> jax.Array:
 
 
 def best_blocks(maxima: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    """Find the k greatest maxima, of equal ones the first.
+    """Find the k greatest maxima, of equal ones the first, in the way that suits the device.
 
     Args:
       maxima: float32[B, G], no NaN.
@@ -30,6 +33,17 @@ def best_blocks(maxima: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     Returns:
       int32[B, K], the blocks in ascending order, and float32[B], the least of their maxima.
     """
+    return lax.platform_dependent(maxima, cpu=partial(best_by_bisection, k=k), default=partial(best_by_sorting, k=k))
+
+
+def best_by_sorting(maxima: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """What `best_blocks` finds, by a sort of each row's maxima."""
+    best, blocks = lax.top_k(maxima, k)
+    return jnp.sort(blocks, axis=-1), best[:, -1]
+
+
+def best_by_bisection(maxima: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """What `best_blocks` finds, by counting how many maxima reach a bound."""
     keys = _ordered(maxima)
     least = _kth_largest(keys, k)
     above, equal = keys > least[:, None], keys == least[:, None]
