@@ -17,12 +17,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from piavae_jax import xla_flags
+
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data"
 RESULTS = ROOT / "bench" / "results.jsonl"
 HELDOUT_USERS = {"tiny": 300, "ml-1m": 600, "ml-20m": 10_000, "netflix": 40_000, "msd": 50_000}
 """Users of validation, and again of test, by shape."""
 console = Console()
+
+xla_flags.launch_in_order(os.environ)  # as the commands do
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "polars", "torch", "pandas")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from absl import logging
 from rich.console import Console
 
-from piavae_jax import compile_cache
+from piavae_jax import compile_cache, xla_flags
 from piavae_jax.errors import FULL_DISK, UserError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ are in piavae_jax/config/schema.py."""
 def run(main: Callable[[], None]) -> None:
     """Call `main` and end the process: status 0, 2 with one line for a `UserError`, 130 for Ctrl-C."""
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what this library does on purpose
+    xla_flags.launch_in_order(os.environ)
     try:
         main()
     except UserError as error:

@@ -4,8 +4,8 @@ A row's K best items lie in the K blocks with the greatest maxima, the earlier b
 blocks holds an item that is at least as good as any item outside them, and comes before it. A CPU orders their maxima
 by bisection on the bits of floating-point numbers: every step is a pass over the maxima, on all cores.
 
-Accelerators sort instead. On Hopper GPUs jax 0.11 let the kernel of such a step read the counter of the loop before the
-kernel ahead had written it (`bench/NOTES.md`), and whole rows lost their best blocks.
+Accelerators sort instead. On a Hopper GPU the kernel of such a step read the counter of the loop before the kernel
+ahead had written it (`bench/NOTES.md`), and whole rows lost their best blocks.
 """
 
 from functools import partial

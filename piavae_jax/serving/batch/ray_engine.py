@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 import ray
 
-from piavae_jax import compile_cache
+from piavae_jax import compile_cache, xla_flags
 from piavae_jax.errors import UserError
 from piavae_jax.serving.batch.job import Job, Log, Shard, params_digest, workspace
 from piavae_jax.serving.batch.pipeline import Listener, Part, Pipeline, Request
@@ -163,6 +163,7 @@ class _Worker:
     """A process that has the model and writes a part at a time."""
 
     def __init__(self, run: Path, digest: str, job: Job, request: Request, folder: Path) -> None:
+        xla_flags.launch_in_order(os.environ)
         with contextlib.suppress(UserError):  # then programs are compiled again
             compile_cache.enable()
         logging.getLogger("absl").setLevel(logging.ERROR)
