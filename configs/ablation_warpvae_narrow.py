@@ -4,8 +4,8 @@
       --out runs/ablation-amazon_book-warpvae
 
 The variants are those of `ablation_warpvae.py`, the likelihood in the place of WARP, and the two together that are best
-alone, with and without PIA. Run time on Amazon-book: 70 runs of 4 to 45 minutes on a CPU core, or of 10 to 140 seconds on
-an H200 that ten share (`--processes 10`).
+alone, with and without PIA. Run time on Amazon-book: 70 runs of 4 to 45 minutes on a CPU core, or of 10 to 140 seconds
+on an H200 that ten share (`--processes 10`).
 """
 
 from pathlib import Path
