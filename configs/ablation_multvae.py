@@ -2,7 +2,7 @@
 
     python bin/benchmark.py --data data/ml1m --ablation configs/ablation_multvae.py --seeds 5 --out runs/ablation-ml1m
 
-Run time on MovieLens-1M: 65 runs of 1 to 5 minutes on one CPU core each; on Amazon-book of 15 to 100 seconds on an H200
+Run time on MovieLens-1M: 65 runs of 1 to 5 minutes on one CPU core each; on Amazon-book of 10 to 100 seconds on an H200
 that ten share (`--processes 10`). What comes out is in docs/results.md.
 """
 

@@ -3,7 +3,7 @@
 from collections.abc import MutableMapping
 from importlib.util import find_spec
 
-FLAGS = "XLA_FLAGS"
+_FLAGS = "XLA_FLAGS"
 _EARLY_LAUNCH = "--xla_gpu_enable_pdl"
 
 
@@ -14,9 +14,9 @@ def launch_in_order(environment: MutableMapping[str, str]) -> None:
     They wait before they read what others write, but the assembler moves some of these reads above the wait, in
     steps of training as in rankings (`bench/NOTES.md`). Every jaxlib that this library allows knows the flag.
     """
-    flags = environment.get(FLAGS, "")
+    flags = environment.get(_FLAGS, "")
     if _can_drive_gpus() and f"{_EARLY_LAUNCH}=" not in flags:
-        environment[FLAGS] = f"{flags} {_EARLY_LAUNCH}=false".strip()
+        environment[_FLAGS] = f"{flags} {_EARLY_LAUNCH}=false".strip()
 
 
 def _can_drive_gpus() -> bool:

@@ -36,7 +36,9 @@ def test_the_flag_joins_those_of_the_user(given, set_):
     assert given == {"XLA_FLAGS": set_}
 
 
-def test_without_a_plugin_for_gpus_nothing_is_set():
+def test_without_a_plugin_for_gpus_nothing_is_set(monkeypatch):
+    monkeypatch.setattr(sys, "path", [])  # where this machine may have one
+    monkeypatch.delitem(sys.modules, "jax_plugins", raising=False)
     environment = {}
     xla_flags.launch_in_order(environment)
     assert environment == {}
